@@ -1,0 +1,176 @@
+# punchbench. `make` builds, `sudo make bench` measures, `sudo make test` checks. V=1 shows the commands.
+MAKEFLAGS += --no-builtin-rules
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+
+BUILD   ?= build
+PREFIX  ?= /usr/local
+DATADIR ?= $(CURDIR)/bench
+
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+CFLAGS   ?= -O2 -g
+WARNINGS := -Wall -Wextra -Wshadow -Wvla
+VERSION  := $(shell git describe --always --dirty --tags 2>/dev/null || echo unknown)
+
+Q := $(if $(V),,@)
+say = $(if $(V),@:,@printf '  %-7s %s\n' $(1) $(2))
+
+# ---- the rooms: each is one library, and lists what it stands on ---------------------------------
+
+ROOMS      := base loop wire record lab peer
+base_SRC   := $(wildcard bench/base/*.c)
+loop_SRC   := $(wildcard bench/loop/*.c)
+wire_SRC   := $(wildcard bench/wire/*.c)
+record_SRC := $(wildcard bench/record/*.c)
+lab_SRC    := $(wildcard bench/lab/*.c)
+peer_SRC   := $(wildcard bench/peer/*.c)
+LIBS       := $(patsubst %,$(BUILD)/lib%.a,peer lab record wire loop base)
+
+PROGRAMS       := rendezvous bench simopen portspray
+rendezvous_SRC := $(wildcard bench/rendezvous/*.c)
+bench_SRC      := $(wildcard bench/campaign/*.c)
+simopen_SRC    := $(wildcard tcp_punch/simopen*.c)
+portspray_SRC  := $(wildcard udp_punch/portspray*.c)
+rendezvous_LIBS := record wire loop base
+bench_LIBS      := lab record loop base
+simopen_LIBS    := peer record wire loop base
+portspray_LIBS  := peer record wire loop base
+BINS := $(PROGRAMS:%=$(BUILD)/bin/%)
+
+UNIT := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c))
+PERF := $(patsubst tests/perf/%.c,$(BUILD)/perf/%,$(wildcard tests/perf/*.c))
+FUZZ := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+LABT := $(patsubst tests/lab/%.c,$(BUILD)/tests/%,$(wildcard tests/lab/*.c))
+
+SYSTEM_LIBS := -luring -ljansson -lcrypto -lmnl -linih -lm
+
+CPPFLAGS += -D_GNU_SOURCE -I.
+ALL_CFLAGS = -std=gnu11 $(WARNINGS) $(CFLAGS) -MMD -MP
+objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
+
+.PHONY: all bench test unit cli lab lint asan perf fuzz fuzz-seeds install uninstall clean deps deps-dev need-build
+all: $(BINS)
+
+# The toolchain may be missing on a fresh machine: say so instead of failing on the first file.
+need-build:
+	$(Q)command -v $(CC) >/dev/null && command -v pkg-config >/dev/null && \
+	  pkg-config --exists liburing jansson libcrypto libmnl inih || \
+	  { echo "make: build packages are missing: run 'sudo make deps'" >&2; exit 1; }
+
+$(BUILD)/obj/%.o: %.c | need-build
+	$(call say,CC,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -c -o $@ $<
+
+# Only log.c holds the version: a commit rebuilds one file.
+$(BUILD)/version: FORCE
+	$(Q)mkdir -p $(@D); echo '$(VERSION)' | cmp -s - $@ || echo '$(VERSION)' >$@
+$(BUILD)/obj/bench/base/log.o: $(BUILD)/version
+$(BUILD)/obj/bench/base/log.o: CPPFLAGS += -DPUNCHBENCH_VERSION='"$(VERSION)"'
+# Where the profiles and campaigns are.
+$(BUILD)/datadir: FORCE
+	$(Q)mkdir -p $(@D); echo '$(DATADIR)' | cmp -s - $@ || echo '$(DATADIR)' >$@
+$(call objects,$(bench_SRC)): $(BUILD)/datadir
+$(call objects,$(bench_SRC)): CPPFLAGS += -DBENCH_DATADIR='"$(DATADIR)"'
+FORCE:
+
+define room_rule
+$(BUILD)/lib$(1).a: $(call objects,$($(1)_SRC))
+	$$(call say,AR,$$@)
+	$$(Q)rm -f $$@ && ar rcs $$@ $$^
+endef
+$(foreach room,$(ROOMS),$(eval $(call room_rule,$(room))))
+
+define program_rule
+$(BUILD)/bin/$(1): $(call objects,$($(1)_SRC)) $(patsubst %,$(BUILD)/lib%.a,$($(1)_LIBS))
+	$$(call say,LD,$$@)
+	$$(Q)mkdir -p $$(@D)
+	$$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $$@ $$^ -Wl,--as-needed $(SYSTEM_LIBS)
+endef
+$(foreach program,$(PROGRAMS),$(eval $(call program_rule,$(program))))
+
+# Tests may include anything; a program's own files are linked but for its main.c.
+ROOM_OF_PROGRAM := $(filter-out %main.o,$(call objects,$(rendezvous_SRC) $(bench_SRC) $(simopen_SRC) $(portspray_SRC)))
+$(BUILD)/libprograms.a: $(ROOM_OF_PROGRAM)
+	$(Q)rm -f $@ && ar rcs $@ $^
+
+define test_rule
+$(BUILD)/$(2)/$(basename $(notdir $(1))): $(BUILD)/obj/$(1:.c=.o) $(BUILD)/libprograms.a $(LIBS)
+	$$(call say,LD,$$@)
+	$$(Q)mkdir -p $$(@D)
+	$$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $$@ $$^ -Wl,--as-needed -lcmocka $(SYSTEM_LIBS)
+endef
+$(foreach t,$(wildcard tests/unit/test_*.c) $(wildcard tests/lab/*.c),$(eval $(call test_rule,$(t),tests)))
+$(foreach t,$(wildcard tests/perf/*.c),$(eval $(call test_rule,$(t),perf)))
+
+# ---- what people type ----------------------------------------------------------------------------
+
+CAMPAIGN ?= quick
+bench: deps
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)$(BUILD)/bin/bench run bench/campaigns/$(CAMPAIGN).ini
+
+test: deps
+	$(Q)$(MAKE) --no-print-directory all unit-programs
+	$(Q)BUILD=$(BUILD) tests/run unit fuzz cli lab
+
+.PHONY: unit-programs
+unit-programs: $(UNIT) $(LABT) $(PERF) $(FUZZ:%=$(BUILD)/fuzz-seeds/%)
+
+unit cli lab: all unit-programs
+	$(Q)BUILD=$(BUILD) tests/run $@
+
+# The same tests under AddressSanitizer and UndefinedBehaviorSanitizer, in a build of their own.
+asan:
+	$(Q)$(MAKE) --no-print-directory BUILD=$(BUILD)/asan CFLAGS='-O1 -g -fsanitize=address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined' all unit-programs
+	$(Q)ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1 BUILD=$(BUILD)/asan tests/run unit fuzz cli lab
+
+perf: all unit-programs
+	$(Q)BUILD=$(BUILD) tests/perf/run
+
+# Seed corpora run through every fuzz target in `make test`; `make fuzz` searches on with clang's libFuzzer.
+FUZZ_SECONDS ?= 60
+$(BUILD)/fuzz-seeds/%: $(BUILD)/obj/tests/fuzz/%.o $(BUILD)/obj/tests/fuzz/driver.o $(BUILD)/libprograms.a $(LIBS)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -Wl,--as-needed $(SYSTEM_LIBS)
+
+FUZZ_SRC := $(wire_SRC) $(base_SRC) $(record_SRC)
+$(BUILD)/fuzz/%: tests/fuzz/%.c $(FUZZ_SRC)
+	$(call say,FUZZ,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)clang $(CPPFLAGS) -DPUNCHBENCH_VERSION='"$(VERSION)"' -std=gnu11 -g -O1 -fsanitize=fuzzer,address,undefined -o $@ $^ $(SYSTEM_LIBS)
+fuzz: $(FUZZ:%=$(BUILD)/fuzz/%)
+	$(Q)set -e; for f in $(FUZZ); do mkdir -p $(BUILD)/fuzz/corpus/$$f; \
+	  $(BUILD)/fuzz/$$f -max_total_time=$(FUZZ_SECONDS) -timeout=5 -print_final_stats=1 $(BUILD)/fuzz/corpus/$$f tests/fuzz/corpus/$${f#fuzz_}; done
+
+lint: need-build
+	$(Q)tests/lint
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/punchbench/profiles $(DESTDIR)$(PREFIX)/share/punchbench/campaigns
+	$(Q)$(MAKE) --no-print-directory BUILD=$(BUILD)/install DATADIR=$(PREFIX)/share/punchbench all
+	install -m 755 $(PROGRAMS:%=$(BUILD)/install/bin/%) $(DESTDIR)$(PREFIX)/bin
+	install -m 644 bench/profiles/*.ini $(DESTDIR)$(PREFIX)/share/punchbench/profiles
+	install -m 644 bench/campaigns/*.ini $(DESTDIR)$(PREFIX)/share/punchbench/campaigns
+
+uninstall:
+	rm -f $(PROGRAMS:%=$(DESTDIR)$(PREFIX)/bin/%)
+	rm -rf $(DESTDIR)$(PREFIX)/share/punchbench
+
+clean:
+	rm -rf $(BUILD)
+
+# ---- packages (Debian names) ---------------------------------------------------------------------
+
+PACKAGES_BUILD := gcc libc6-dev make pkg-config git liburing-dev libjansson-dev libssl-dev libmnl-dev libinih-dev
+PACKAGES_RUN   := nftables
+PACKAGES_TEST  := libcmocka-dev bats iproute2 jq procps util-linux
+PACKAGES_DEV   := clang clang-format clang-tidy libclang-rt-14-dev cppcheck shellcheck valgrind coturn
+deps:
+	$(Q)tests/deps $(PACKAGES_BUILD) $(PACKAGES_RUN) $(PACKAGES_TEST)
+deps-dev: deps
+	$(Q)tests/deps $(PACKAGES_DEV)
+
+-include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
