@@ -68,7 +68,8 @@ bool base_ep_is_any(const union base_ep *ep); /* 0.0.0.0 or :: */
 
 /* CLOCK_MONOTONIC, in ns. */
 uint64_t base_now_ns(void);
-/* Parses "40ms", "1.5s", "200us", "10ns", "0"; a bare number other than 0 is refused. 0, or -EINVAL. */
+/* Parses "40ms", "1.5s", "200us", "10ns", "2m", "1h", "0", up to a year; a bare number other than 0 is refused. 0, or
+ * -EINVAL (ns is then untouched). */
 int base_parse_duration(const char *text, uint64_t *ns);
 /* Decimal integer in [lo, hi]. 0, -EINVAL or -ERANGE. */
 int base_parse_u64(const char *text, uint64_t lo, uint64_t hi, uint64_t *out);
@@ -118,7 +119,7 @@ struct base_bucket {
 void base_bucket_init(struct base_bucket *b, double rate, double burst, uint64_t now_ns);
 /* Takes one token if there is one. */
 bool base_bucket_take(struct base_bucket *b, uint64_t now_ns);
-/* ns until n tokens are there (0 = now); UINT64_MAX when n exceeds burst. */
+/* ns until n tokens are there (0 = now); UINT64_MAX when n exceeds burst, or for a wait of centuries. */
 uint64_t base_bucket_wait_ns(struct base_bucket *b, double n, uint64_t now_ns);
 
 /* ---- log and errors -------------------------------------------------------------------------- */
@@ -127,7 +128,8 @@ enum base_log_level { BASE_LOG_ERROR, BASE_LOG_WARN, BASE_LOG_INFO, BASE_LOG_DEB
 
 /* The program's name is put before each line; level INFO unless set. */
 void base_log_init(const char *program, enum base_log_level level);
-/* One line on stderr, whole in one write: "program: what failed, on what, and what to do about it". */
+/* One line on stderr, whole in one write: "program: what failed, on what, and what to do about it". Control characters
+ * become '?', a long line is cut, errno is kept. */
 void base_log(enum base_log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void base_vlog(enum base_log_level level, const char *fmt, va_list args) __attribute__((format(printf, 2, 0)));
 

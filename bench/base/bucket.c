@@ -34,5 +34,6 @@ uint64_t base_bucket_wait_ns(struct base_bucket *b, double n, uint64_t now_ns)
     if (n > b->burst)
         return UINT64_MAX;
     refill(b, now_ns);
-    return b->tokens >= n ? 0 : (uint64_t)ceil((n - b->tokens) / b->rate * 1e9);
+    double wait = fmax(0, ceil((n - b->tokens) / b->rate * 1e9));
+    return wait < 0x1p63 ? (uint64_t)wait : UINT64_MAX;
 }

@@ -20,11 +20,12 @@ int base_parse_duration(const char *text, uint64_t *ns)
         const char *unit;
         double ns;
     } units[] = {{"ns", 1}, {"us", 1e3}, {"ms", 1e6}, {"s", 1e9}, {"m", 60e9}, {"h", 3600e9}};
-    /* strtod would also take "inf", "0x1p3" and leading blanks. */
-    if (strspn(text, "0123456789.") == 0)
-        return -EINVAL;
+    /* strtod would also take "inf", "0x1p3", "1e3", signs and leading blanks. */
+    size_t digits = strspn(text, "0123456789.");
     char *end;
     double value = strtod(text, &end);
+    if (digits == 0 || end != text + digits)
+        return -EINVAL;
     if (value == 0 && *end == '\0') {
         *ns = 0;
         return 0;

@@ -25,26 +25,38 @@ void base_log_init(const char *program, enum base_log_level level)
     log_level = level;
 }
 
+/* Text from the other end of a connection must not forge lines or drive the terminal: ASCII controls, and the C1 ones
+ * (U+0080 to U+009F) that some terminals obey in UTF-8. */
+static void neutralise(char *line, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        unsigned char c = (unsigned char)line[i];
+        if (c < 0x20 || c == 0x7f)
+            line[i] = '?';
+        else if (c == 0xc2 && i + 1 < len && ((unsigned char)line[i + 1] & 0xe0) == 0x80)
+            line[i] = line[i + 1] = '?';
+    }
+}
+
 void base_vlog(enum base_log_level level, const char *fmt, va_list args)
 {
     static const char *const prefix[] = {"", "warning: ", "", "debug: "};
     char line[1024];
     if (level > log_level)
         return;
-    int head = snprintf(line, sizeof(line), "%s: %s", log_program, prefix[level]);
+    int saved_errno = errno;
+    int head = snprintf(line, sizeof(line), "%.100s: %s", log_program, prefix[level]);
     int body = vsnprintf(line + head, sizeof(line) - (size_t)head - 1, fmt, args);
     size_t len = (size_t)head + (size_t)(body < 0 ? 0 : body);
     if (len > sizeof(line) - 2)
         len = sizeof(line) - 2;
-    /* Text from the other end of a connection must not forge lines or drive the terminal. */
-    for (size_t i = 0; i < len; i++)
-        if ((unsigned char)line[i] < 0x20 || line[i] == 0x7f)
-            line[i] = '?';
+    neutralise(line, len);
     line[len++] = '\n';
     ssize_t n;
     do
         n = write(STDERR_FILENO, line, len);
     while (n < 0 && errno == EINTR);
+    errno = saved_errno;
 }
 
 void base_log(enum base_log_level level, const char *fmt, ...)
