@@ -35,8 +35,8 @@ struct loop {
 
 /* ---- user data ------------------------------------------------------------------------------- */
 
-/* Completions that concern no op: cancel requests. */
-#define DATA_NOBODY UINT64_MAX
+/* Completions that concern no op: cancel requests. (UINT64_MAX itself is liburing's.) */
+#define DATA_NOBODY (UINT64_MAX - 1)
 
 static uint64_t data_pack(uint32_t slot, uint32_t generation)
 {
@@ -94,8 +94,9 @@ static int ring_init(struct loop *loop, unsigned entries)
     };
     int err = -EINVAL;
     for (size_t i = 0; i < BASE_ARRAY_LEN(tries) && err == -EINVAL; i++) {
+        /* CLAMP: the completion queue's own maximum is 65,536. */
         struct io_uring_params params = {
-            .flags = tries[i].flags | IORING_SETUP_CQSIZE | IORING_SETUP_SUBMIT_ALL,
+            .flags = tries[i].flags | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP | IORING_SETUP_SUBMIT_ALL,
             .cq_entries = entries * CQ_FACTOR,
         };
         err = io_uring_queue_init_params(entries, &loop->ring, &params);
@@ -154,12 +155,14 @@ const char *loop_features(const struct loop *loop)
 
 /* ---- running --------------------------------------------------------------------------------- */
 
-static unsigned complete_ready(struct loop *loop)
+static void complete_ready(struct loop *loop)
 {
     struct io_uring_cqe *cqe;
-    unsigned done = 0;
+    /* Only what is there now: ops that complete at once and start again would otherwise keep this going, and timers,
+     * which need a wait to be delivered, would never come. */
+    unsigned ready = io_uring_cq_ready(&loop->ring);
     /* One at a time, seen before the callback: the callback may start ops and flush. */
-    while (!loop->stop && io_uring_peek_cqe(&loop->ring, &cqe) == 0) {
+    for (; ready > 0 && !loop->stop && io_uring_peek_cqe(&loop->ring, &cqe) == 0; ready--) {
         uint64_t data = cqe->user_data;
         int res = cqe->res;
         io_uring_cqe_seen(&loop->ring, cqe);
@@ -173,10 +176,8 @@ static unsigned complete_ready(struct loop *loop)
             res = 0;
         op->pending = op->timer = false;
         loop->pending--;
-        done++;
         op->done(op, res);
     }
-    return done;
 }
 
 static int submit_and_wait(struct loop *loop, uint64_t timeout_ns)
@@ -239,9 +240,16 @@ static struct io_uring_sqe *get_sqe(struct loop *loop)
 {
     struct io_uring_sqe *sqe;
     /* A full submission queue empties on submit; EBUSY (full completion queue) needs the events taken first. */
-    while (!(sqe = io_uring_get_sqe(&loop->ring)))
-        if (io_uring_submit(&loop->ring) == -EBUSY)
+    while (!(sqe = io_uring_get_sqe(&loop->ring))) {
+        int err = io_uring_submit(&loop->ring);
+        if (err == -EBUSY)
             io_uring_get_events(&loop->ring);
+        /* EEXIST: another thread or process than the loop's own. The caller could not go on, nor could this loop. */
+        if (err < 0 && err != -EBUSY && err != -EAGAIN && err != -EINTR) {
+            base_error("io_uring takes no operations: %s", strerror(-err));
+            abort();
+        }
+    }
     return sqe;
 }
 

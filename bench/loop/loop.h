@@ -10,7 +10,9 @@
  * - loop_cancel() asks; the completion still comes, with -ECANCELED or with the result that won the race.
  *   Cancelling an op that is not pending does nothing.
  * - Results are as of the system call: >= 0, or -errno. A timer that fires completes with 0.
- * - Descriptors belong to the caller; loop_close() takes one over.
+ * - Descriptors belong to the caller; loop_close() takes one over. They are blocking ones: with O_NONBLOCK the kernel
+ *   answers -EAGAIN (a connect -EINPROGRESS) instead of waiting.
+ * - Starting an op cannot fail; what the kernel refuses comes as its completion.
  */
 #ifndef BENCH_LOOP_H
 #define BENCH_LOOP_H
@@ -50,10 +52,12 @@ const char *loop_explain(int err);
 /* "single_issuer defer_taskrun", ... for the run description; static storage. */
 const char *loop_features(const struct loop *loop);
 
-/* Runs until loop_stop(), or until nothing is pending. 0, or -errno of the ring itself. */
+/* Runs until loop_stop(), or until nothing is pending. 0, or -errno of the ring itself. After a stop the completions
+ * that were ready, and the ops that were queued, keep for the next run. */
 int loop_run(struct loop *loop);
 /* One round: submits, waits at most timeout_ns (0 = do not wait) and completes what is ready. */
 int loop_run_once(struct loop *loop, uint64_t timeout_ns);
+/* From a callback: its run ends when it returns. Between runs it does nothing. */
 void loop_stop(struct loop *loop);
 /* Operations started and not yet completed. */
 unsigned loop_pending(const struct loop *loop);
