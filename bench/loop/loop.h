@@ -10,6 +10,8 @@
  * - loop_cancel() asks; the completion still comes, with -ECANCELED or with the result that won the race.
  *   Cancelling an op that is not pending does nothing.
  * - Results are as of the system call: >= 0, or -errno. A timer that fires completes with 0.
+ * - Descriptors are blocking ones: the ring waits for them. On one with O_NONBLOCK an operation that would wait
+ *   completes with -EAGAIN; use loop_poll() there.
  * - Descriptors belong to the caller; loop_close() takes one over. They are blocking ones: with O_NONBLOCK the kernel
  *   answers -EAGAIN (a connect -EINPROGRESS) instead of waiting.
  * - Starting an op cannot fail; what the kernel refuses comes as its completion.

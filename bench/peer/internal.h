@@ -1,0 +1,281 @@
+/* bench/peer, for its own files only. */
+#ifndef BENCH_PEER_INTERNAL_H
+#define BENCH_PEER_INTERNAL_H
+
+#include "bench/peer/peer.h"
+
+/* ---- configuration: what the command line says (cli.c) --------------------------------------- */
+
+#define PEER_MAX_SESSION 200
+#define PEER_MAX_KEY     1024
+
+struct peer_config {
+    const struct peer_technique *technique;
+    union base_ep server;
+    char session[PEER_MAX_SESSION + 1];
+    uint8_t file_key[PEER_MAX_KEY];
+    size_t file_key_len;
+    enum wire_role role;
+    uint64_t trials, first_trial, seed;
+    uint64_t wait_ns; /* for the server's answers and for the other peer */
+    uint16_t port_lo, port_hi;
+    bool json, pipe, quiet;
+    struct peer_options options;
+};
+
+/* Parses the command line; exits with status 1 and one line on bad usage (argp's way). */
+void peer_config_parse(struct peer_config *config, const struct peer_technique *technique, int argc, char **argv);
+
+/* ---- options (options.c) --------------------------------------------------------------------- */
+
+/* Starts with every option's default: the chassis's own ("mode", "timeout", ...) and the technique's. */
+void peer_options_init(struct peer_options *o, const struct peer_technique *technique);
+/* Sets one. 0, -ENOENT for an unknown name, -EINVAL for a bad value. */
+int peer_options_set(struct peer_options *o, const struct peer_technique *technique, const char *name,
+                     const char *value);
+/* What a value of this option looks like, for error lines. */
+const char *peer_option_expects(const struct peer_option *option, const struct peer_technique *technique, char *buf,
+                                size_t cap);
+const struct peer_option *peer_options_find(const struct peer_options *o, const char *name);
+/* "transport=tcp\nmode=...\n..." ; -ENOSPC when it does not fit. */
+int peer_options_to_text(const struct peer_options *o, const struct peer_technique *technique, char *buf, size_t cap);
+/* Reads what role a's program wrote. Unknown names are refused: they would change what is measured. 0, or -EINVAL
+ * with the offending line in *bad (of BASE_EP_STRLEN bytes). */
+int peer_options_from_text(struct peer_options *o, const struct peer_technique *technique, const char *text, char *bad,
+                           size_t cap);
+
+/* ---- facts and plan on the wire (facts.c) ---------------------------------------------------- */
+
+int peer_facts_encode(const struct peer_facts *f, uint8_t *buf, size_t cap);
+int peer_facts_decode(const uint8_t *buf, size_t len, struct peer_facts *out);
+void peer_facts_free(struct peer_facts *f);
+/* The endpoint to aim at: what S saw first. Unset without samples. */
+union base_ep peer_facts_mapped(const struct peer_facts *f);
+/* "same", "varies" or "unknown": whether samples to several endpoints gave one mapping. */
+const char *peer_facts_mapping(const struct peer_facts *f);
+
+int peer_plan_encode(const struct peer_plan *p, uint8_t *buf, size_t cap);
+int peer_plan_decode(const uint8_t *buf, size_t len, struct peer_plan *out);
+void peer_plan_free(struct peer_plan *p);
+
+/* ---- verification of one path: pure (verify.c) ----------------------------------------------- */
+
+/*
+ * A path starts with nothing known. A message whose MAC is right proves the other side (proof_in); one that
+ * acknowledges our path id shows that ours arrived (ack_in). Over TCP the handshake has already shown both directions,
+ * so the proof alone verifies; over UDP it takes both. Role a chooses, role b agrees.
+ */
+struct peer_verify {
+    enum wire_role role; /* ours */
+    bool stream;
+    bool proof_in, ack_in, chosen_in, chosen_out;
+    uint64_t mine, theirs;
+};
+
+enum peer_news { PEER_NEWS_PROOF = 1, PEER_NEWS_VERIFIED = 2, PEER_NEWS_AGREED = 4, PEER_NEWS_REPLY = 8 };
+
+void peer_verify_init(struct peer_verify *v, enum wire_role role, bool stream, uint64_t path_id);
+/* Takes a decoded (proven) message; PEER_NEWS_* that it brought. */
+unsigned peer_verify_in(struct peer_verify *v, const struct wire_path_msg *msg);
+/* Role a chooses this path; PEER_NEWS_*. The next message carries it. */
+unsigned peer_verify_choose(struct peer_verify *v);
+bool peer_verify_verified(const struct peer_verify *v);
+bool peer_verify_agreed(const struct peer_verify *v);
+/* The message to send now. */
+struct wire_path_msg peer_verify_out(const struct peer_verify *v, uint32_t trial);
+
+/* ---- paths (path.c: what streams and datagrams share) ---------------------------------------- */
+
+struct peer_path {
+    struct peer_trial *trial;
+    struct peer_verify verify;
+    union base_ep remote;
+    enum peer_path_kind kind;
+    uint64_t established_ns, verified_ns; /* base_now_ns(); 0 = not yet */
+    void (*send)(struct peer_path *path, uint8_t extra_flags);
+    struct peer_path *next;
+};
+
+void peer_path_init(struct peer_path *path, struct peer_trial *t, const union base_ep *remote, bool stream,
+                    uint64_t path_id);
+/* Feeds a proven message to the path and acts on what is new: reply, event, choice, agreement. */
+void peer_path_message(struct peer_path *path, const struct wire_path_msg *msg);
+/* Takes the path out of the trial's list, without an event. */
+void peer_path_forget(struct peer_path *path);
+/* The path is gone (-errno): tells the technique; role a chooses another where it can. */
+void peer_path_lost(struct peer_path *path, int err);
+
+/* ---- TCP paths (stream.c) -------------------------------------------------------------------- */
+
+struct peer_stream;
+/* Closes all streams of the trial but `keep` (NULL = all). */
+void peer_streams_close(struct peer_trial *t, const struct peer_path *keep);
+/* Takes the agreed stream's descriptor out for --pipe, with the bytes that came after the last message. */
+int peer_stream_detach(struct peer_path *path, uint8_t *rest, size_t cap, size_t *rest_len);
+
+/* ---- UDP socket and paths (datagram.c) ------------------------------------------------------- */
+
+struct peer_datagrams;
+/* Opens the registered socket on `port`. -EADDRINUSE asks for another port. */
+int peer_datagrams_open(struct peer_trial *t, uint16_t port);
+/* Sends a STUN request from the registered socket; 0 or -errno. */
+int peer_datagrams_send_raw(struct peer_trial *t, const union base_ep *to, const void *buf, size_t len);
+/* Re-sends on answered paths that are not agreed yet, heartbeats on the agreed one. */
+void peer_datagrams_tick(struct peer_trial *t);
+void peer_datagrams_close(struct peer_trial *t);
+/* --pipe: sends user bytes (len <= WIRE_PATH_MAX_DATA) on the agreed path. */
+int peer_datagrams_send_data(struct peer_path *path, const void *buf, size_t len, bool fin);
+
+/* ---- sampling (sample.c) --------------------------------------------------------------------- */
+
+struct peer_sampler;
+/* Learns the registered port's mappings at the given STUN endpoints; peer_trial_sampled() follows. 0, or -errno. */
+int peer_sampler_start(struct peer_trial *t);
+void peer_sampler_stun(struct peer_trial *t, const union base_ep *from, const uint8_t *buf, size_t len);
+/* Stops and closes; the connections that hold a TCP mapping open go too. */
+void peer_sampler_close(struct peer_trial *t);
+
+/* ---- one trial (trial.c) --------------------------------------------------------------------- */
+
+#define PEER_MAX_STUN     16
+#define PEER_MAX_COUNTERS 24
+
+enum peer_trial_state {
+    PEER_TRIAL_SAMPLING,
+    PEER_TRIAL_EXCHANGING, /* facts sent, waiting for the other's (a) or for the plan */
+    PEER_TRIAL_PLANNED,    /* the plan is here, the start is set */
+    PEER_TRIAL_PUNCHING,
+    PEER_TRIAL_REPORTED, /* our side is told; waiting for the joint record */
+    PEER_TRIAL_CLOSING,
+};
+
+struct peer_counter {
+    const char *name;
+    uint64_t n;
+};
+
+struct peer_trial {
+    struct peer *peer;
+    const struct peer_technique *technique;
+    uint64_t number;
+    enum peer_trial_state state;
+    struct base_rng rng, port_rng;
+    struct base_bucket throttle;
+    uint16_t port;  /* registered, local */
+    int reserve_fd; /* TCP: holds the port from choice to close */
+
+    struct peer_facts ours, theirs;
+    bool have_theirs;
+    struct peer_plan plan;
+    bool have_plan;
+    struct wire_path_keys keys;
+
+    uint64_t begin_ns, sampled_ns, planned_ns, plan_sent_ns, start_ns, opened_ns, end_ns;
+    struct loop_op start_timer, deadline_timer, tick_timer;
+
+    struct peer_path *paths; /* all live paths */
+    struct peer_path *chosen;
+    bool agreed;
+    bool recorded; /* its joint record has been printed */
+    struct peer_stream *streams;
+    struct peer_datagrams *datagrams;
+    struct peer_sampler *sampler;
+
+    void *technique_state;
+    bool technique_open, technique_closed;
+    struct record_side side;
+    struct peer_counter counters[PEER_MAX_COUNTERS];
+    size_t n_counters;
+    /* operations of the chassis that are under way; the trial is freed when none is left */
+    unsigned holds;
+};
+
+/* Begins trial `number`. 0, or -errno. */
+int peer_trial_begin(struct peer *peer, uint64_t number);
+void peer_trial_sampled(struct peer_trial *t, int err);
+void peer_trial_facts(struct peer_trial *t, const struct wire_reader *r);
+/* Role a: plans once both sides' facts are here. */
+void peer_trial_make_plan(struct peer_trial *t);
+void peer_trial_planned(struct peer_trial *t, const struct wire_reader *r);
+void peer_trial_noted(struct peer_trial *t, const struct wire_reader *r);
+void peer_trial_agreed(struct peer_trial *t, struct peer_path *path);
+/* Settles this side's outcome and reports it to S. Later calls do nothing. */
+void peer_trial_finish(struct peer_trial *t, enum record_outcome outcome, int err);
+/* Tears down; peer_trial_gone() of the session follows once the last operation has completed. */
+void peer_trial_end(struct peer_trial *t);
+enum record_phase peer_trial_phase(const struct peer_trial *t);
+/* The time, but not before the start instant: the other side's start may come a little earlier than ours. */
+uint64_t peer_trial_now_ns(const struct peer_trial *t);
+void peer_trial_event(struct peer_trial *t, const struct peer_event *event);
+/* Another registered port: the one chosen cannot be used. 0, or -EADDRINUSE when none is free. */
+int peer_trial_repick(struct peer_trial *t);
+/* Reports that this trial cannot even be planned here (-errno in `phase`). */
+void peer_trial_abort(struct peer_trial *t, enum record_phase phase, int err);
+void peer_trial_hold(struct peer_trial *t);
+void peer_trial_release(struct peer_trial *t);
+
+/* ---- the control connection (control.c) ------------------------------------------------------ */
+
+struct peer_control;
+int peer_control_open(struct peer *peer);
+/* Sends a frame that was built in place: begin, put fields, end. Errors end the session. */
+struct wire_writer *peer_control_begin(struct peer *peer, enum wire_frame_type type);
+void peer_control_end(struct peer *peer);
+void peer_control_close(struct peer *peer);
+/* The host's address on the way to S; port 0. */
+union base_ep peer_control_local(const struct peer *peer);
+
+/* ---- the session (session.c) ----------------------------------------------------------------- */
+
+enum peer_session_state {
+    PEER_CONNECTING,
+    PEER_JOINING,
+    PEER_WAITING, /* joined, the other peer is not there yet */
+    PEER_RUNNING,
+    PEER_PIPING,
+    PEER_ENDING,
+};
+
+struct peer {
+    struct peer_config config;
+    struct loop *loop;
+    enum peer_session_state state;
+    uint8_t key[WIRE_KEY_LEN];
+    uint8_t nonce[WIRE_NONCE_LEN];
+    enum wire_role role;
+    struct peer_control *control;
+    union base_ep stun[PEER_MAX_STUN];
+    size_t n_stun;
+    uint64_t rtt_ns;    /* to S */
+    bool server_proven; /* S holds the session's key */
+    uint64_t connect_ns, join_ns;
+    uint64_t trials, first_trial, seed;
+    struct peer_trial *trial;
+    bool next_pending; /* TRIAL came while the last one was still closing */
+    uint64_t next_trial;
+    uint64_t done, ok;
+    bool bye;
+    int status;
+    uint64_t open_files;
+    struct loop_op wait_timer, signal_op;
+    int signal_fd;
+    struct peer_pipe *pipe;
+};
+
+void peer_session_frame(struct peer *peer, enum wire_frame_type type, const struct wire_reader *r);
+/* The control connection ended: -errno, 0 = closed by S. */
+void peer_session_lost(struct peer *peer, int err);
+void peer_session_connected(struct peer *peer);
+void peer_session_trial_gone(struct peer *peer);
+/* Ends the session with a line and a status; everything closes, and the loop runs dry. */
+void peer_session_end(struct peer *peer, int status);
+
+/* ---- --pipe (pipe.c) ------------------------------------------------------------------------- */
+
+struct peer_pipe;
+/* Joins stdin and stdout to the trial's agreed path. 0, or -errno. */
+int peer_pipe_start(struct peer *peer, struct peer_path *path);
+void peer_pipe_data(struct peer *peer, const uint8_t *data, size_t len, bool fin); /* a datagram came */
+void peer_pipe_stop(struct peer *peer);
+
+#endif

@@ -1,0 +1,209 @@
+/* Options as tables: the command line, the session's text and the typed getters read the same rows. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bench/peer/internal.h"
+
+/* The chassis's own; role a's rule, like the technique's. */
+static const struct peer_option chassis_options[] = {
+    {.name = "mode",
+     .arg = "MODE",
+     .help = "how to punch; 'none' sends nothing (the control)",
+     .kind = PEER_OPT_CHOICE},
+    {.name = "timeout",
+     .arg = "TIME",
+     .value = "10s",
+     .help = "a trial's deadline, from the start instant",
+     .kind = PEER_OPT_DURATION,
+     .lo = 10 * BASE_NS_PER_MS,
+     .hi = 3600 * BASE_NS_PER_S},
+    {.name = "rate",
+     .arg = "N",
+     .value = "2000",
+     .help = "new attempts a second at most",
+     .kind = PEER_OPT_U64,
+     .lo = 1,
+     .hi = 10000000},
+    {.name = "samples",
+     .arg = "N",
+     .value = "4",
+     .help = "STUN endpoints of the server to sample the mapping at, before each trial",
+     .kind = PEER_OPT_U64,
+     .lo = 1,
+     .hi = PEER_MAX_STUN},
+};
+
+static bool is_mode(const struct peer_technique *technique, const char *value)
+{
+    if (strcmp(value, "none") == 0)
+        return true;
+    for (const char *const *m = technique->modes; *m; m++)
+        if (strcmp(*m, value) == 0)
+            return true;
+    return false;
+}
+
+static bool value_ok(const struct peer_option *option, const struct peer_technique *technique, const char *value)
+{
+    uint64_t n;
+    if (strlen(value) >= PEER_OPTION_VALUE)
+        return false;
+    switch (option->kind) {
+    case PEER_OPT_U64:
+        return base_parse_u64(value, option->lo, option->hi, &n) == 0;
+    case PEER_OPT_DURATION:
+        return base_parse_duration(value, &n) == 0 && n >= option->lo && n <= option->hi;
+    case PEER_OPT_CHOICE:
+        if (!option->choices)
+            return is_mode(technique, value);
+        for (const char *const *c = option->choices; *c; c++)
+            if (strcmp(*c, value) == 0)
+                return true;
+    }
+    return false;
+}
+
+static void add(struct peer_options *o, const struct peer_option *option, const char *value)
+{
+    if (o->n == PEER_MAX_OPTIONS)
+        abort(); /* a table outgrew PEER_MAX_OPTIONS */
+    o->table[o->n] = option;
+    snprintf(o->value[o->n++], PEER_OPTION_VALUE, "%s", value);
+}
+
+void peer_options_init(struct peer_options *o, const struct peer_technique *technique)
+{
+    o->n = 0;
+    for (size_t i = 0; i < BASE_ARRAY_LEN(chassis_options); i++)
+        add(o, &chassis_options[i], chassis_options[i].value ? chassis_options[i].value : technique->modes[0]);
+    for (size_t i = 0; i < technique->n_options; i++)
+        add(o, &technique->options[i], technique->options[i].value);
+}
+
+static size_t find(const struct peer_options *o, const char *name)
+{
+    size_t i = 0;
+    while (i < o->n && strcmp(o->table[i]->name, name) != 0)
+        i++;
+    return i;
+}
+
+const struct peer_option *peer_options_find(const struct peer_options *o, const char *name)
+{
+    size_t i = find(o, name);
+    return i < o->n ? o->table[i] : NULL;
+}
+
+int peer_options_set(struct peer_options *o, const struct peer_technique *technique, const char *name,
+                     const char *value)
+{
+    size_t i = find(o, name);
+    if (i == o->n)
+        return -ENOENT;
+    if (!value_ok(o->table[i], technique, value))
+        return -EINVAL;
+    snprintf(o->value[i], PEER_OPTION_VALUE, "%s", value);
+    return 0;
+}
+
+static size_t list_names(char *buf, size_t cap, size_t len, const char *const *names)
+{
+    for (; *names && len < cap; names++)
+        len += (size_t)snprintf(buf + len, cap - len, "%s%s", len > 7 ? ", " : "", *names);
+    return len;
+}
+
+static void format_duration(uint64_t ns, char *buf, size_t cap)
+{
+    if (ns >= BASE_NS_PER_S)
+        snprintf(buf, cap, "%gs", (double)ns / 1e9);
+    else
+        snprintf(buf, cap, "%gms", (double)ns / 1e6);
+}
+
+const char *peer_option_expects(const struct peer_option *option, const struct peer_technique *technique, char *buf,
+                                size_t cap)
+{
+    char lo[32], hi[32];
+    size_t len;
+    switch (option->kind) {
+    case PEER_OPT_U64:
+        snprintf(buf, cap, "a number from %llu to %llu", (unsigned long long)option->lo,
+                 (unsigned long long)option->hi);
+        break;
+    case PEER_OPT_DURATION:
+        format_duration(option->lo, lo, sizeof(lo));
+        format_duration(option->hi, hi, sizeof(hi));
+        snprintf(buf, cap, "a time with its unit from %s to %s (500ms, 2s)", lo, hi);
+        break;
+    case PEER_OPT_CHOICE:
+        len = (size_t)snprintf(buf, cap, "one of ");
+        len = list_names(buf, cap, len, option->choices ? option->choices : technique->modes);
+        if (!option->choices && len < cap)
+            snprintf(buf + len, cap - len, ", none");
+        break;
+    }
+    return buf;
+}
+
+const char *peer_option_text(const struct peer_options *o, const char *name)
+{
+    size_t i = find(o, name);
+    if (i == o->n)
+        abort();
+    return o->value[i];
+}
+
+uint64_t peer_option_u64(const struct peer_options *o, const char *name)
+{
+    size_t i = find(o, name);
+    uint64_t n = 0;
+    if (i == o->n)
+        abort();
+    if (o->table[i]->kind == PEER_OPT_DURATION)
+        base_parse_duration(o->value[i], &n);
+    else
+        base_parse_u64(o->value[i], 0, UINT64_MAX, &n);
+    return n;
+}
+
+int peer_options_to_text(const struct peer_options *o, const struct peer_technique *technique, char *buf, size_t cap)
+{
+    size_t len = (size_t)snprintf(buf, cap, "transport=%s\n", technique->transport == PEER_TCP ? "tcp" : "udp");
+    for (size_t i = 0; i < o->n && len < cap; i++)
+        len += (size_t)snprintf(buf + len, cap - len, "%s=%s\n", o->table[i]->name, o->value[i]);
+    return len < cap ? (int)len : -ENOSPC;
+}
+
+static int set_line(struct peer_options *o, const struct peer_technique *technique, char *line)
+{
+    char *equals = strchr(line, '=');
+    if (!equals)
+        return -EINVAL;
+    *equals = '\0';
+    int err = 0;
+    if (strcmp(line, "transport") == 0)
+        err = strcmp(equals + 1, technique->transport == PEER_TCP ? "tcp" : "udp") == 0 ? 0 : -EINVAL;
+    else if (peer_options_set(o, technique, line, equals + 1) < 0)
+        err = -EINVAL;
+    *equals = '=';
+    return err;
+}
+
+int peer_options_from_text(struct peer_options *o, const struct peer_technique *technique, const char *text, char *bad,
+                           size_t cap)
+{
+    while (*text) {
+        char line[128];
+        size_t len = strcspn(text, "\n");
+        snprintf(line, sizeof(line), "%.*s", (int)(len < sizeof(line) ? len : sizeof(line) - 1), text);
+        if (len >= sizeof(line) || set_line(o, technique, line) < 0) {
+            snprintf(bad, cap, "%s", line);
+            return -EINVAL;
+        }
+        text += len + (text[len] == '\n');
+    }
+    return 0;
+}
