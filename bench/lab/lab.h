@@ -1,0 +1,130 @@
+/*
+ * bench/lab: the internet in one process. Hosts are unnamed network namespaces; each one's way out is a TUN device
+ * that this process reads and writes: it is the network between them. A host may sit behind a router: a second
+ * namespace with nftables (backend = netfilter). Everything goes when the process does: nothing is ever named.
+ *
+ * The lab shares no code with prediction, wire formats or techniques, so that it cannot confirm their mistakes.
+ */
+#ifndef BENCH_LAB_H
+#define BENCH_LAB_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/types.h>
+
+#include "bench/base/base.h"
+#include "bench/loop/loop.h"
+
+/* ---- profiles -------------------------------------------------------------------------------- */
+
+enum lab_backend { LAB_BACKEND_NONE, LAB_BACKEND_NETFILTER };
+
+/* RFC 4787 section 4.1, as seen from outside; "connection-dependent": a new port even for the same 5-tuple. */
+enum lab_mapping { LAB_MAP_UNSET, LAB_MAP_EI, LAB_MAP_AD, LAB_MAP_APD, LAB_MAP_CONNECTION };
+/* RFC 4787 section 5. */
+enum lab_filtering { LAB_FILTER_UNSET, LAB_FILTER_EI, LAB_FILTER_AD, LAB_FILTER_APD, LAB_FILTER_LAST };
+enum lab_ports { LAB_PORTS_UNSET, LAB_PORTS_PRESERVE, LAB_PORTS_RANDOM };
+/* What an unsolicited SYN from outside gets. RST: it reaches the router's own INPUT, and occupies the port
+ * (conntrack remembers it, so that the host's own mapping has to move: "port poisoning"). */
+enum lab_unsolicited { LAB_UNSOLICITED_UNSET, LAB_UNSOLICITED_DROP, LAB_UNSOLICITED_RST };
+enum lab_window { LAB_WINDOW_UNSET, LAB_WINDOW_STRICT, LAB_WINDOW_LIBERAL };
+
+/* A profile, as bench/profiles/NAME.ini says it. Plain data; later backends add keys. Times in seconds, 0 = the
+ * kernel's default. */
+struct lab_profile {
+    char name[64];
+    enum lab_backend backend;
+    enum lab_mapping mapping;
+    enum lab_filtering filtering;
+    enum lab_ports ports;
+    uint16_t port_lo, port_hi; /* both 0 = the backend's own */
+    enum lab_unsolicited unsolicited;
+    enum lab_window window;
+    unsigned udp_new_s, udp_stream_s;
+    unsigned tcp_syn_sent_s, tcp_established_s, tcp_closing_s;
+};
+
+/* A one-line error: "file:line: what is wrong and what to write instead". */
+#define LAB_ERROR_LEN 256
+
+/* Reads one profile file. 0, or -errno with err filled: unknown keys and bad values name their line. */
+int lab_profile_read(const char *path, struct lab_profile *out, char err[LAB_ERROR_LEN]);
+/* Finds NAME.ini in dir (a name, not a path: no '/'). */
+int lab_profile_find(const char *dir, const char *name, struct lab_profile *out, char err[LAB_ERROR_LEN]);
+
+/* ---- the internet ---------------------------------------------------------------------------- */
+
+struct lab;
+struct lab_host;
+
+/* One host's access link; each direction has it. Delay is one way. */
+struct lab_link {
+    uint64_t delay_ns;
+    uint64_t jitter_ns; /* uniform in [0, jitter), order kept */
+    double loss;        /* probability per packet */
+};
+
+/*
+ * Says whether this process may build a lab: root, or an unprivileged user namespace that can be made and can open
+ * the TUN device. On success the process may have entered a new user namespace. Call once, single-threaded, before
+ * anything else. 0, or -errno with one clear sentence in err.
+ */
+int lab_enter(char err[LAB_ERROR_LEN]);
+
+/* An empty internet on `loop`; seed drives jitter and loss. */
+int lab_create(struct lab **out, struct loop *loop, uint64_t seed, char err[LAB_ERROR_LEN]);
+/* Kills what was spawned and is still there, closes everything. Stops its ops first: call it with the loop not
+ * running; it runs the loop until its own ops have completed. */
+void lab_destroy(struct lab *lab);
+
+/*
+ * Adds a host with its router, if the profile has one. `public_addrs` are the addresses on the internet side: the
+ * router's, or the host's own with profile backend none; the first is the main one. `private_addr` is the host's
+ * address behind the router (a /24 with the router at .1; ignored without a router).
+ */
+int lab_add_host(struct lab *lab, const char *name, const struct lab_profile *profile,
+                 const union base_ep *public_addrs, size_t n_public, const union base_ep *private_addr,
+                 const struct lab_link *link, struct lab_host **out, char err[LAB_ERROR_LEN]);
+
+/* A descriptor of the host's network namespace, owned by the lab ("nsenter --net=/proc/PID/fd/N"). */
+int lab_host_netns(const struct lab_host *host);
+/* The host's own address: behind its router, the private one. */
+const union base_ep *lab_host_addr(const struct lab_host *host);
+
+/* How a program starts in a host. Descriptors of -1 mean /dev/null. */
+struct lab_command {
+    const char *const *argv; /* NULL-terminated; argv[0] is searched in PATH */
+    int fd_in, fd_out, fd_err;
+};
+
+/* Starts a program inside the host. It is killed when this process ends. 0 with *pid and *pidfd (the caller's to
+ * close), or -errno. */
+int lab_spawn(struct lab *lab, struct lab_host *host, const struct lab_command *cmd, pid_t *pid, int *pidfd);
+
+/*
+ * Fresh NAT state: every mapping in every router goes, except those of TCP connections to `keep` (a control
+ * connection; port 0 or an unset endpoint keeps nothing). 0, or -errno.
+ */
+int lab_set_keep(struct lab *lab, const union base_ep *keep); /* before any traffic; applies to routers added later */
+int lab_reset_nats(struct lab *lab);
+
+/* What went through, since lab_create. */
+struct lab_counters {
+    uint64_t packets, bytes; /* delivered */
+    uint64_t lost;           /* by the link's loss */
+    uint64_t no_route;       /* to an address nobody has: dropped */
+    uint64_t bad_source;     /* from an address that the sender does not have: dropped (RFC 2827); what a NAT leaks */
+    uint64_t malformed;      /* no IP packet */
+    uint64_t ttl_expired;    /* dropped; ICMP time-exceeded was sent, at a bounded rate */
+    uint64_t overflow;       /* the delay queue was full, or a TUN refused the packet */
+    uint64_t delayed;        /* went through the delay queue */
+    uint64_t late_p99_ns;    /* how late the delay queue let go: 99th percentile (10 us steps) and maximum */
+    uint64_t late_max_ns;
+};
+void lab_counters(struct lab *lab, struct lab_counters *out);
+/* Mappings in the host's router now; 0 without a router, or -errno. */
+int lab_host_mappings(struct lab *lab, struct lab_host *host, uint64_t *out);
+
+#endif

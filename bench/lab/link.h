@@ -1,0 +1,67 @@
+/*
+ * Links and the delay queue. Pure: time and randomness are arguments; memory is bounded.
+ */
+#ifndef BENCH_LAB_LINK_H
+#define BENCH_LAB_LINK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "bench/base/base.h"
+#include "bench/lab/lab.h"
+
+/*
+ * When a packet that leaves one host at now_ns arrives at another over both access links: each adds its delay and its
+ * jitter, and may lose it. *last_ns is the latest arrival so far on this path (one direction between two hosts; 0 at
+ * first) and is moved on: packets of one path keep their order. False: lost.
+ */
+bool lab_link_cross(const struct lab_link *from, const struct lab_link *to, struct base_rng *rng, uint64_t now_ns,
+                    uint64_t *last_ns, uint64_t *due_ns);
+
+/* A packet on its way. */
+struct lab_parcel {
+    uint64_t due_ns;
+    void *to; /* the caller's */
+    uint32_t len;
+    uint8_t data[];
+};
+
+/* Parcels by time, and at equal times in the order in which they came: a binary heap. */
+struct lab_queue {
+    struct lab_queue_slot {
+        uint64_t due_ns;
+        uint64_t seq;
+        struct lab_parcel *parcel;
+    } * slots;
+    size_t n, capacity;
+    size_t bytes;
+    uint64_t seq;
+    size_t max_parcels, max_bytes;
+};
+
+void lab_queue_init(struct lab_queue *q, size_t max_parcels, size_t max_bytes);
+void lab_queue_free(struct lab_queue *q);
+/* Copies the packet. 0, or -ENOBUFS when the queue is full, or -ENOMEM. */
+int lab_queue_push(struct lab_queue *q, uint64_t due_ns, void *to, const uint8_t *data, size_t len);
+/* The earliest due time; UINT64_MAX when empty. */
+static inline uint64_t lab_queue_next(const struct lab_queue *q)
+{
+    return q->n ? q->slots[0].due_ns : UINT64_MAX;
+}
+/* The earliest parcel if it is due by now_ns, else NULL. The caller frees it. */
+struct lab_parcel *lab_queue_pop(struct lab_queue *q, uint64_t now_ns);
+
+/* How late parcels were let go: counts in steps of 10 us, everything above 10.24 ms in the last. */
+#define LAB_LATE_STEP_NS 10000u
+#define LAB_LATE_STEPS   1024u
+struct lab_lateness {
+    uint64_t counts[LAB_LATE_STEPS];
+    uint64_t n;
+    uint64_t max_ns;
+};
+void lab_lateness_add(struct lab_lateness *l, uint64_t late_ns);
+/* The upper edge of the step in which quantile q lies; 0 when nothing was counted. */
+uint64_t lab_lateness_quantile(const struct lab_lateness *l, double q);
+
+#endif

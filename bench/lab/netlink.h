@@ -1,0 +1,42 @@
+/*
+ * rtnetlink and ctnetlink through libmnl. A socket belongs to the namespace in which it was opened, wherever this
+ * process is later.
+ */
+#ifndef BENCH_LAB_NETLINK_H
+#define BENCH_LAB_NETLINK_H
+
+#include <stdint.h>
+
+#include "bench/base/base.h"
+
+struct mnl_socket;
+
+struct lab_nl {
+    struct mnl_socket *sock;
+    uint32_t seq;
+};
+
+/* rtnetlink (or ctnetlink) of the current namespace. 0, or -errno. */
+int lab_nl_open(struct lab_nl *nl);
+int lab_ct_open(struct lab_nl *nl);
+void lab_nl_close(struct lab_nl *nl);
+
+/* All return 0 or -errno. Devices are named; they must be in the socket's namespace. */
+
+/* Sets a device up; txqlen 0 leaves its queue as it is. */
+int lab_nl_link_up(struct lab_nl *nl, const char *dev, unsigned txqlen);
+/* A pair of Ethernet devices: `dev` here, `peer` in the namespace peer_ns; their MAC addresses are given, so that
+ * both sides can know each other without ARP. */
+int lab_nl_veth(struct lab_nl *nl, const char *dev, const uint8_t mac[6], const char *peer, int peer_ns,
+                const uint8_t peer_mac[6]);
+int lab_nl_addr(struct lab_nl *nl, const char *dev, const union base_ep *addr, unsigned prefix_len);
+/* The default route of the address's family, through dev; gateway NULL = the device leads there itself. `source`:
+ * the address that sockets without one get. */
+int lab_nl_default_route(struct lab_nl *nl, const char *dev, const union base_ep *gateway, const union base_ep *source);
+/* A neighbour that never ages: no ARP and no neighbour discovery between a host and its router. */
+int lab_nl_neighbour(struct lab_nl *nl, const char *dev, const union base_ep *addr, const uint8_t mac[6]);
+
+/* Deletes all conntrack entries whose mark is not `keep_mark` in the bits of keep_mark (0 = all entries). */
+int lab_ct_flush(struct lab_nl *ct, uint32_t keep_mark);
+
+#endif

@@ -1,0 +1,392 @@
+/*
+ * Profiles: one INI file each, read through a table of keys. A key names the backends that have it, a value (where
+ * values are words) the backends that can do it; so a new backend is a bit in each row.
+ */
+#include <errno.h>
+#include <ini.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bench/lab/lab.h"
+
+#define ON_NONE      (1u << LAB_BACKEND_NONE)
+#define ON_NETFILTER (1u << LAB_BACKEND_NETFILTER)
+#define ON_ALL       (ON_NONE | ON_NETFILTER)
+/* Known, but no backend here does it. */
+#define ON_NOTHING 0u
+
+/* Longer than any timer of RFC 4787 and 5382; netfilter's largest is five days. */
+#define TIMEOUT_MAX_S (30u * 86400u)
+
+struct word {
+    const char *text;
+    int value;
+    unsigned backends;
+};
+
+struct key;
+struct reading;
+typedef int parse_fn(struct reading *r, const struct key *key, const char *value);
+
+struct key {
+    const char *name;
+    unsigned backends;
+    parse_fn *parse;          /* NULL: free text, or a key of no backend */
+    size_t offset;            /* into struct lab_profile, of the first value */
+    const struct word *words; /* for parse_word, ended by text NULL */
+    unsigned least, most;     /* for parse_seconds: how many values */
+};
+
+struct reading {
+    const char *path;
+    FILE *file;
+    int line;
+    bool too_long;
+    struct lab_profile *profile;
+    char *err; /* the first error wins; it is on line err_line */
+    int err_line;
+    int *key_lines; /* by index in the table; 0 = not seen */
+};
+
+static const struct word backend_words[] = {
+    {"none", LAB_BACKEND_NONE, ON_ALL}, {"netfilter", LAB_BACKEND_NETFILTER, ON_ALL}, {NULL, 0, 0}};
+static const struct word mapping_words[] = {{"endpoint-independent", LAB_MAP_EI, ON_NETFILTER},
+                                            {"address-dependent", LAB_MAP_AD, ON_NOTHING},
+                                            {"address-and-port-dependent", LAB_MAP_APD, ON_NETFILTER},
+                                            {"connection-dependent", LAB_MAP_CONNECTION, ON_NOTHING},
+                                            {NULL, 0, 0}};
+static const struct word filtering_words[] = {{"endpoint-independent", LAB_FILTER_EI, ON_NOTHING},
+                                              {"address-dependent", LAB_FILTER_AD, ON_NOTHING},
+                                              {"address-and-port-dependent", LAB_FILTER_APD, ON_NETFILTER},
+                                              {"last-destination-only", LAB_FILTER_LAST, ON_NOTHING},
+                                              {NULL, 0, 0}};
+static const struct word ports_words[] = {{"preserve", LAB_PORTS_PRESERVE, ON_NETFILTER},
+                                          {"random", LAB_PORTS_RANDOM, ON_NETFILTER},
+                                          {"sequential", 0, ON_NOTHING},
+                                          {"parity", 0, ON_NOTHING},
+                                          {"block", 0, ON_NOTHING},
+                                          {"band", 0, ON_NOTHING},
+                                          {NULL, 0, 0}};
+static const struct word unsolicited_words[] = {{"drop", LAB_UNSOLICITED_DROP, ON_NETFILTER},
+                                                {"rst", LAB_UNSOLICITED_RST, ON_NETFILTER},
+                                                {"icmp", 0, ON_NOTHING},
+                                                {"hold", 0, ON_NOTHING},
+                                                {NULL, 0, 0}};
+static const struct word window_words[] = {{"strict", LAB_WINDOW_STRICT, ON_NETFILTER},
+                                           {"liberal", LAB_WINDOW_LIBERAL, ON_NETFILTER},
+                                           {"none", 0, ON_NOTHING},
+                                           {NULL, 0, 0}};
+
+static parse_fn parse_text, parse_word, parse_range, parse_seconds;
+
+#define FIELD(f) offsetof(struct lab_profile, f)
+
+static const struct key keys[] = {
+    {.name = "backend", .backends = ON_ALL, .parse = parse_word, .offset = FIELD(backend), .words = backend_words},
+    {.name = "source", .backends = ON_ALL, .parse = parse_text},
+    {.name = "mapping",
+     .backends = ON_NETFILTER,
+     .parse = parse_word,
+     .offset = FIELD(mapping),
+     .words = mapping_words},
+    {.name = "filtering",
+     .backends = ON_NETFILTER,
+     .parse = parse_word,
+     .offset = FIELD(filtering),
+     .words = filtering_words},
+    {.name = "ports", .backends = ON_NETFILTER, .parse = parse_word, .offset = FIELD(ports), .words = ports_words},
+    {.name = "port-range", .backends = ON_NETFILTER, .parse = parse_range, .offset = FIELD(port_lo)},
+    {.name = "udp-timeout",
+     .backends = ON_NETFILTER,
+     .parse = parse_seconds,
+     .offset = FIELD(udp_new_s),
+     .least = 1,
+     .most = 2},
+    {.name = "tcp-timeout",
+     .backends = ON_NETFILTER,
+     .parse = parse_seconds,
+     .offset = FIELD(tcp_syn_sent_s),
+     .least = 2,
+     .most = 3},
+    {.name = "unsolicited-syn",
+     .backends = ON_NETFILTER,
+     .parse = parse_word,
+     .offset = FIELD(unsolicited),
+     .words = unsolicited_words},
+    {.name = "tcp-window-check",
+     .backends = ON_NETFILTER,
+     .parse = parse_word,
+     .offset = FIELD(window),
+     .words = window_words},
+    /* Known, so that the answer is "not on this backend" and not "no such key". */
+    {.name = "step"},
+    {.name = "block-size"},
+    {.name = "blocks"},
+    {.name = "cross-traffic"},
+    {.name = "pool"},
+    {.name = "hairpin"},
+    {.name = "refresh"},
+    {.name = "rst"},
+    {.name = "table-size"},
+    {.name = "host-limit"},
+    {.name = "new-per-second"},
+    {.name = "blacklist-after"},
+    {.name = "rewrite-payload"},
+    {.name = "restart-after"},
+    {.name = "under"},
+};
+
+#define N_KEYS BASE_ARRAY_LEN(keys)
+
+/* ---- errors ---------------------------------------------------------------------------------- */
+
+__attribute__((format(printf, 3, 4))) static int refuse(struct reading *r, int line, const char *fmt, ...)
+{
+    if (r->err_line && r->err_line <= line)
+        return -EINVAL;
+    char what[LAB_ERROR_LEN];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(what, sizeof(what), fmt, args);
+    va_end(args);
+    r->err_line = line;
+    if (snprintf(r->err, LAB_ERROR_LEN, "%s:%d: %s", r->path, line, what) >= LAB_ERROR_LEN)
+        memcpy(r->err + LAB_ERROR_LEN - 4, "...", 4);
+    return -EINVAL;
+}
+
+static const char *backend_name(enum lab_backend backend)
+{
+    for (const struct word *w = backend_words; w->text; w++)
+        if (w->value == (int)backend)
+            return w->text;
+    return "?";
+}
+
+static bool has(unsigned backends, enum lab_backend backend)
+{
+    return backends & 1u << backend;
+}
+
+/* ---- values ---------------------------------------------------------------------------------- */
+
+static int *field_int(struct reading *r, size_t offset)
+{
+    return (int *)(void *)((char *)r->profile + offset);
+}
+
+static int parse_text(struct reading *r, const struct key *key, const char *value)
+{
+    return *value ? 0 : refuse(r, r->line, "'%s' is empty", key->name);
+}
+
+/* The words that the backend can do, as "a, b". */
+static const char *choices(const struct key *key, enum lab_backend backend, char buf[128])
+{
+    size_t len = 0;
+    buf[0] = '\0';
+    for (const struct word *w = key->words; w->text; w++)
+        if (has(w->backends, backend) && len < 128)
+            len += (size_t)snprintf(buf + len, 128 - len, "%s%s", len ? ", " : "", w->text);
+    return buf;
+}
+
+static int parse_word(struct reading *r, const struct key *key, const char *value)
+{
+    enum lab_backend backend = r->profile->backend;
+    char list[128];
+    for (const struct word *w = key->words; w->text; w++) {
+        if (strcmp(w->text, value) != 0)
+            continue;
+        if (!has(w->backends, backend))
+            return refuse(r, r->line, "'%s = %s' is not something backend = %s does; use one of: %s", key->name, value,
+                          backend_name(backend), choices(key, backend, list));
+        *field_int(r, key->offset) = w->value;
+        return 0;
+    }
+    return refuse(r, r->line, "'%s' is no value of %s; use one of: %s", value, key->name, choices(key, backend, list));
+}
+
+static int parse_range(struct reading *r, const struct key *key, const char *value)
+{
+    const char *dash = strchr(value, '-');
+    char low[8] = "";
+    uint64_t lo, hi;
+    if (dash && (size_t)(dash - value) < sizeof(low))
+        memcpy(low, value, (size_t)(dash - value));
+    if (!dash || base_parse_u64(low, 1, 65535, &lo) < 0 || base_parse_u64(dash + 1, 1, 65535, &hi) < 0 || lo > hi)
+        return refuse(r, r->line, "'%s = %s' is no range of ports; write LOW-HIGH, each 1 to 65535", key->name, value);
+    r->profile->port_lo = (uint16_t)lo;
+    r->profile->port_hi = (uint16_t)hi;
+    return 0;
+}
+
+static int parse_seconds(struct reading *r, const struct key *key, const char *value)
+{
+    unsigned *out = (unsigned *)(void *)field_int(r, key->offset);
+    unsigned n = 0;
+    for (const char *p = value; p; n++) {
+        char part[16] = "";
+        size_t len = strcspn(p, "/");
+        uint64_t seconds;
+        if (len < sizeof(part))
+            memcpy(part, p, len);
+        if (n == key->most || base_parse_u64(part, 1, TIMEOUT_MAX_S, &seconds) < 0) {
+            n = 0;
+            break;
+        }
+        out[n] = (unsigned)seconds;
+        p = p[len] ? p + len + 1 : NULL;
+    }
+    if (n < key->least)
+        return refuse(r, r->line, "'%s = %s': write %s seconds, each 1 to %u", key->name, value,
+                      key->most == 2 ? "NEW/STREAM" : "SYN-SENT/ESTABLISHED[/CLOSING]", TIMEOUT_MAX_S);
+    if (key->least == 1 && n == 1)
+        out[1] = out[0];
+    return 0;
+}
+
+/* ---- reading --------------------------------------------------------------------------------- */
+
+static const struct key *find_key(const char *name)
+{
+    for (size_t i = 0; i < N_KEYS; i++)
+        if (strcmp(keys[i].name, name) == 0)
+            return &keys[i];
+    return NULL;
+}
+
+static int on_key(void *user, const char *section, const char *name, const char *value)
+{
+    struct reading *r = user;
+    const struct key *key = find_key(name);
+    if (*section)
+        return refuse(r, r->line, "a profile has no sections: remove [%s]", section), 0;
+    if (!key)
+        return refuse(r, r->line, "there is no key '%s'", name), 0;
+    int *seen = &r->key_lines[key - keys];
+    if (*seen)
+        return refuse(r, r->line, "'%s' was already given in line %d", name, *seen), 0;
+    *seen = r->line;
+    if (key != keys && !r->key_lines[0])
+        return refuse(r, r->line, "'backend' must come first"), 0;
+    if (!has(key->backends, r->profile->backend))
+        return refuse(r, r->line, "'%s' is not something backend = %s has", name, backend_name(r->profile->backend)), 0;
+    return key->parse(r, key, value) == 0;
+}
+
+/* Counts lines, which the packaged inih does not tell; and refuses to have one silently cut in two. */
+static char *next_line(char *buf, int size, void *user)
+{
+    struct reading *r = user;
+    char *got = fgets(buf, size, r->file);
+    if (!got)
+        return NULL;
+    r->line++;
+    if (!strchr(buf, '\n') && !feof(r->file)) {
+        refuse(r, r->line, "the line is longer than %d characters", size - 3);
+        return NULL;
+    }
+    return got;
+}
+
+static int line_of(const struct reading *r, const char *name)
+{
+    int line = r->key_lines[find_key(name) - keys];
+    return line ? line : r->key_lines[0];
+}
+
+static bool seen(const struct reading *r, const char *name)
+{
+    return r->key_lines[find_key(name) - keys] != 0;
+}
+
+/* Labels lie: what a profile declares has to be what its rules make. Linux maps each 5-tuple by itself, but as long
+ * as it preserves ports every destination sees the same one. */
+static int check_netfilter(struct reading *r)
+{
+    static const char *const needed[] = {"mapping", "filtering", "ports", "unsolicited-syn", "tcp-window-check"};
+    const struct lab_profile *p = r->profile;
+    for (size_t i = 0; i < BASE_ARRAY_LEN(needed); i++)
+        if (!seen(r, needed[i]))
+            return refuse(r, r->key_lines[0], "backend = netfilter needs '%s'", needed[i]);
+    if (p->ports == LAB_PORTS_PRESERVE && p->mapping != LAB_MAP_EI)
+        return refuse(r, line_of(r, "mapping"), "ports = preserve makes mapping = endpoint-independent");
+    if (p->ports == LAB_PORTS_RANDOM && p->mapping != LAB_MAP_APD)
+        return refuse(r, line_of(r, "mapping"), "ports = random makes mapping = address-and-port-dependent");
+    if (p->port_lo && p->ports != LAB_PORTS_RANDOM)
+        return refuse(r, line_of(r, "port-range"), "a port-range needs ports = random");
+    return 0;
+}
+
+static int check(struct reading *r)
+{
+    if (!r->key_lines[0])
+        return refuse(r, r->line ? r->line : 1, "'backend' is missing; use one of: none, netfilter");
+    if (!seen(r, "source"))
+        return refuse(r, r->key_lines[0],
+                      "'source' is missing: name what the profile was measured on, or \"proposal\"");
+    return r->profile->backend == LAB_BACKEND_NETFILTER ? check_netfilter(r) : 0;
+}
+
+static int set_name(struct lab_profile *out, const char *path)
+{
+    const char *base = strrchr(path, '/');
+    base = base ? base + 1 : path;
+    size_t len = strlen(base);
+    if (len > 4 && strcmp(base + len - 4, ".ini") == 0)
+        len -= 4;
+    if (len == 0 || len >= sizeof(out->name))
+        return -ENAMETOOLONG;
+    memcpy(out->name, base, len);
+    return 0;
+}
+
+int lab_profile_read(const char *path, struct lab_profile *out, char err[LAB_ERROR_LEN])
+{
+    struct lab_profile profile = {0};
+    int lines[N_KEYS] = {0};
+    struct reading r = {.path = path, .profile = &profile, .err = err, .key_lines = lines};
+    if (set_name(&profile, path) < 0) {
+        snprintf(err, LAB_ERROR_LEN, "%s: a profile's name has 1 to %zu characters", path, sizeof(profile.name) - 1);
+        return -ENAMETOOLONG;
+    }
+    r.file = fopen(path, "re");
+    if (!r.file) {
+        int res = -errno;
+        snprintf(err, LAB_ERROR_LEN, "%s: %s", path, strerror(-res));
+        return res;
+    }
+    int bad_line = ini_parse_stream(next_line, &r, on_key, &r);
+    bool io_error = ferror(r.file);
+    fclose(r.file);
+    if (io_error) {
+        snprintf(err, LAB_ERROR_LEN, "%s: could not be read", path);
+        return -EIO;
+    }
+    if (bad_line > 0)
+        refuse(&r, bad_line, "neither KEY = VALUE nor a comment");
+    if (r.err_line || check(&r) < 0)
+        return -EINVAL;
+    *out = profile;
+    return 0;
+}
+
+int lab_profile_find(const char *dir, const char *name, struct lab_profile *out, char err[LAB_ERROR_LEN])
+{
+    char path[4096];
+    if (!*name || *name == '.' || strchr(name, '/') || strlen(name) >= sizeof(out->name)) {
+        snprintf(err, LAB_ERROR_LEN, "'%.80s' is no profile name: use the name of a file in %.100s, without .ini", name,
+                 dir);
+        return -EINVAL;
+    }
+    if ((size_t)snprintf(path, sizeof(path), "%s/%s.ini", dir, name) >= sizeof(path)) {
+        snprintf(err, LAB_ERROR_LEN, "the profile folder's path is too long");
+        return -ENAMETOOLONG;
+    }
+    int res = lab_profile_read(path, out, err);
+    if (res == -ENOENT)
+        snprintf(err, LAB_ERROR_LEN, "no profile '%.63s': no such file in %.160s", name, dir);
+    return res;
+}
