@@ -1,0 +1,324 @@
+/*
+ * bench/wire: the bytes that go between programs. STUN (RFC 8489, RFC 5780), the control protocol between a
+ * peer and S, and the path messages between two peers. Memory in, memory out: no I/O, no clock, no allocation.
+ *
+ * Telling them apart by the first byte (RFC 7983): 0-3 is STUN, WIRE_FRAME_MAGIC a control frame,
+ * WIRE_PATH_MAGIC a path message.
+ *
+ * Decoders take any bytes: they return -EBADMSG for what cannot be right, -EAGAIN for what is not yet whole
+ * (streams), and never read past `len`.
+ */
+#ifndef BENCH_WIRE_H
+#define BENCH_WIRE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "bench/base/base.h"
+
+/* ---- STUN: RFC 8489, RFC 5780 ---------------------------------------------------------------- */
+
+#define WIRE_STUN_HEADER_LEN 20
+#define WIRE_STUN_COOKIE     0x2112A442u
+#define WIRE_STUN_TXID_LEN   12
+/* Longest message that we build or accept; a binding exchange needs far less (RFC 8489, 6.1: path MTU). */
+#define WIRE_STUN_MAX_LEN 1280
+
+enum wire_stun_class {
+    WIRE_STUN_REQUEST = 0,
+    WIRE_STUN_INDICATION = 1,
+    WIRE_STUN_SUCCESS = 2,
+    WIRE_STUN_ERROR = 3,
+};
+
+enum { WIRE_STUN_BINDING = 0x001 };
+
+enum wire_stun_attr {
+    WIRE_STUN_MAPPED_ADDRESS = 0x0001,
+    WIRE_STUN_CHANGE_REQUEST = 0x0003, /* RFC 5780 */
+    WIRE_STUN_USERNAME = 0x0006,
+    WIRE_STUN_MESSAGE_INTEGRITY = 0x0008,
+    WIRE_STUN_ERROR_CODE = 0x0009,
+    WIRE_STUN_UNKNOWN_ATTRIBUTES = 0x000A,
+    WIRE_STUN_REALM = 0x0014,
+    WIRE_STUN_NONCE = 0x0015,
+    WIRE_STUN_XOR_MAPPED_ADDRESS = 0x0020,
+    WIRE_STUN_PRIORITY = 0x0024,
+    WIRE_STUN_PADDING = 0x0026,       /* RFC 5780 */
+    WIRE_STUN_RESPONSE_PORT = 0x0027, /* RFC 5780 */
+    WIRE_STUN_SOFTWARE = 0x8022,
+    WIRE_STUN_FINGERPRINT = 0x8028,
+    WIRE_STUN_ICE_CONTROLLED = 0x8029,
+    WIRE_STUN_ICE_CONTROLLING = 0x802A,
+    WIRE_STUN_RESPONSE_ORIGIN = 0x802B, /* RFC 5780 */
+    WIRE_STUN_OTHER_ADDRESS = 0x802C,   /* RFC 5780 */
+};
+
+/* CHANGE-REQUEST flags (RFC 5780, 7.2). */
+enum { WIRE_STUN_CHANGE_IP = 0x4, WIRE_STUN_CHANGE_PORT = 0x2 };
+
+#define WIRE_STUN_MAX_UNKNOWN 16
+
+/* A decoded message. Pointers point into the decoded bytes and live as long as they do. */
+struct wire_stun {
+    enum wire_stun_class cls;
+    uint16_t method;
+    uint8_t txid[WIRE_STUN_TXID_LEN];
+    union base_ep xor_mapped; /* XOR-MAPPED-ADDRESS */
+    union base_ep mapped;     /* MAPPED-ADDRESS (RFC 3489 servers) */
+    union base_ep other;      /* OTHER-ADDRESS */
+    union base_ep origin;     /* RESPONSE-ORIGIN */
+    uint16_t error_code;      /* 300-699, 0 = none */
+    const char *reason;
+    size_t reason_len;
+    const char *software;
+    size_t software_len;
+    bool has_change_request;
+    uint32_t change_request; /* WIRE_STUN_CHANGE_* */
+    bool has_response_port;
+    uint16_t response_port;
+    size_t padding_len;
+    bool has_fingerprint;                    /* present; it was right, or decoding had failed */
+    const uint8_t *integrity;                /* MESSAGE-INTEGRITY's 20 bytes, NULL = none */
+    uint16_t unknown[WIRE_STUN_MAX_UNKNOWN]; /* unknown comprehension-required attributes */
+    size_t n_unknown;
+};
+
+/* Bytes of the whole message whose start is in buf: header + length field (streams, RFC 8489 6.2.2).
+ * -EAGAIN under 20 bytes, -EBADMSG for what is not STUN or longer than WIRE_STUN_MAX_LEN. */
+int wire_stun_frame_len(const uint8_t *buf, size_t len);
+/* Decodes one whole message of exactly len bytes. 0, or -EBADMSG. A FINGERPRINT, where present, must be right. */
+int wire_stun_decode(const uint8_t *buf, size_t len, struct wire_stun *out);
+/* HMAC-SHA1 check of MESSAGE-INTEGRITY under `key` (RFC 8489, 14.5). `buf`, `len` and `msg` as for wire_stun_decode.
+ * True when present and right. */
+bool wire_stun_check_integrity(const uint8_t *buf, size_t len, const struct wire_stun *msg, const uint8_t *key,
+                               size_t key_len);
+
+/* An encoder over the caller's buffer. Errors stick: wire_stun_end() reports them. */
+struct wire_stun_writer {
+    uint8_t *buf;
+    size_t cap;
+    size_t len;
+    bool overflow;
+};
+
+void wire_stun_begin(struct wire_stun_writer *w, uint8_t *buf, size_t cap, enum wire_stun_class cls, uint16_t method,
+                     const uint8_t txid[WIRE_STUN_TXID_LEN]);
+void wire_stun_put(struct wire_stun_writer *w, uint16_t attr, const void *value, size_t len);
+void wire_stun_put_u32(struct wire_stun_writer *w, uint16_t attr, uint32_t value);
+/* XOR-MAPPED-ADDRESS when attr is that, else a plain address. */
+void wire_stun_put_address(struct wire_stun_writer *w, uint16_t attr, const union base_ep *ep);
+void wire_stun_put_error(struct wire_stun_writer *w, uint16_t code, const char *reason);
+void wire_stun_put_unknown(struct wire_stun_writer *w, const uint16_t *attrs, size_t n);
+void wire_stun_put_integrity(struct wire_stun_writer *w, const uint8_t *key, size_t key_len);
+/* Adds FINGERPRINT when asked, fixes the length field; the message's length, or -ENOSPC. */
+int wire_stun_end(struct wire_stun_writer *w, bool fingerprint);
+
+/* ---- keys and proofs ------------------------------------------------------------------------- */
+
+#define WIRE_KEY_LEN   32
+#define WIRE_NONCE_LEN 16
+#define WIRE_MAC_LEN   16 /* HMAC-SHA256, truncated (RFC 2104, 5) */
+/* Longest session name, in bytes: printable UTF-8, no control characters. */
+#define WIRE_SESSION_MAX 200
+
+/* The session's key: HMAC(file key, "session" and the name). An absent key file is the empty key: then anybody may
+ * join, and the per-trial nonces still keep strangers off the paths. */
+void wire_session_key(const uint8_t *file_key, size_t len, const char *session, uint8_t out[WIRE_KEY_LEN]);
+
+enum wire_role { WIRE_ROLE_NONE = 0, WIRE_ROLE_A = 1, WIRE_ROLE_B = 2 };
+
+/* A peer's proof to S, and S's to the peer, that they hold the key: over both nonces and the prover's place. */
+enum wire_join_side { WIRE_JOIN_PEER = 1, WIRE_JOIN_SERVER = 2 };
+void wire_join_proof(const uint8_t key[WIRE_KEY_LEN], enum wire_join_side side,
+                     const uint8_t peer_nonce[WIRE_NONCE_LEN], const uint8_t server_nonce[WIRE_NONCE_LEN],
+                     uint8_t out[WIRE_MAC_LEN]);
+/* Compares two proofs in constant time. */
+bool wire_proof_equal(const uint8_t a[WIRE_MAC_LEN], const uint8_t b[WIRE_MAC_LEN]);
+
+/* ---- path messages: peer to peer, on the punched path ---------------------------------------- */
+
+/*
+ *  0                   1                   2                   3
+ *  0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
+ * +---------------+---------------+-------------------------------+
+ * |  magic 0xB4   |     flags     |        length of data         |
+ * +---------------+---------------+-------------------------------+
+ * |                        trial number                           |
+ * +---------------------------------------------------------------+
+ * |             sender's path id (64 bits, random)                |
+ * +---------------------------------------------------------------+
+ * |   path id of the other side's that ACK answers, 0 without     |
+ * +---------------------------------------------------------------+
+ * |        MAC (128 bits) over role, nonces and all the above     |
+ * +---------------------------------------------------------------+
+ *
+ * followed by `length` bytes of data (flag DATA only; UDP --pipe). No endpoint is ever in a path message.
+ */
+#define WIRE_PATH_MAGIC    0xB4
+#define WIRE_PATH_LEN      40
+#define WIRE_PATH_MAX_DATA 1200
+
+enum wire_path_flag {
+    WIRE_PATH_PROOF = 0x01,     /* "this is me": every message is one */
+    WIRE_PATH_ACK = 0x02,       /* "and I have verified your proof with this path id" */
+    WIRE_PATH_CHOSEN = 0x04,    /* role a: this is the path; role b: agreed */
+    WIRE_PATH_HEARTBEAT = 0x08, /* keeps the path alive */
+    WIRE_PATH_DATA = 0x10,      /* user bytes follow */
+    WIRE_PATH_FIN = 0x20,       /* no more user bytes */
+};
+
+/* What the MACs of one trial are made with: the session key and both fresh nonces of the plan. */
+struct wire_path_keys {
+    uint8_t key[WIRE_KEY_LEN];
+    uint8_t nonce_a[WIRE_NONCE_LEN];
+    uint8_t nonce_b[WIRE_NONCE_LEN];
+    uint32_t trial;
+};
+
+struct wire_path_msg {
+    uint8_t flags;
+    uint16_t data_len;
+    uint32_t trial;
+    uint64_t path_id;
+    uint64_t peer_path_id;
+};
+
+/* Writes WIRE_PATH_LEN bytes, proven as `role`. */
+void wire_path_encode(const struct wire_path_keys *keys, enum wire_role role, const struct wire_path_msg *msg,
+                      uint8_t out[WIRE_PATH_LEN]);
+/* Reads and verifies a message that `role` must have sent. 0; -EAGAIN when fewer than WIRE_PATH_LEN bytes;
+ * -EBADMSG when it is not a path message; -EACCES when the MAC or the trial is wrong. Constant time in the MAC. Whether
+ * data_len bytes of data really follow is for the caller to see: the MAC does not cover them. */
+int wire_path_decode(const struct wire_path_keys *keys, enum wire_role role, const uint8_t *buf, size_t len,
+                     struct wire_path_msg *out);
+
+/* ---- control protocol: peer to S, frames on TCP ---------------------------------------------- */
+
+/*
+ * +---------------+---------------+-------------------------------+
+ * |  magic 0xB5   |     type      |       version (16 bits)       |
+ * +---------------+---------------+-------------------------------+
+ * |                    length of the body                         |
+ * +---------------------------------------------------------------+
+ * |                    mask (32 bits, random)                     |
+ * +---------------------------------------------------------------+
+ * |  body: fields {id u16, length u32, value}, XORed with the mask ...
+ *
+ * The mask is there for the same reason as XOR-MAPPED-ADDRESS (RFC 8489, 14.2): some NATs rewrite whatever looks
+ * like an inner address in the payload. Unknown fields are skipped, so either end may be newer.
+ */
+#define WIRE_FRAME_MAGIC   0xB5
+#define WIRE_FRAME_VERSION 1
+#define WIRE_FRAME_HEADER  12
+/* Bounds what one peer can make the other hold: 4,096 samples or 16,384 candidates and their text fit. */
+#define WIRE_FRAME_MAX (256 * 1024)
+
+enum wire_frame_type {
+    /* peer to S, S to peer: joining */
+    WIRE_HELLO = 1,     /* peer: session, role, peer nonce, technique, options, trials */
+    WIRE_CHALLENGE = 2, /* S: server nonce, S's proof */
+    WIRE_PROVE = 3,     /* peer: its proof */
+    WIRE_JOINED = 4,    /* S: role, S's STUN endpoints, the endpoint that S sees, */
+    WIRE_READY = 5,     /* S: both are here: role a's technique, options and trials */
+    /* one trial */
+    WIRE_TRIAL = 6,   /* S: trial number */
+    WIRE_FACTS = 7,   /* peer to S, forwarded to the other peer */
+    WIRE_PLAN = 8,    /* a to S, forwarded to both with the start delay: it is the go signal */
+    WIRE_REPORT = 9,  /* peer: its side of the record */
+    WIRE_RECORD = 10, /* S: the joint record, one JSON line */
+    WIRE_ABORT = 11,  /* peer: this trial cannot go on here, with the reason; counts as its report */
+    /* any time */
+    WIRE_PING = 12,  /* S: a stamp */
+    WIRE_PONG = 13,  /* peer: the same stamp, at once */
+    WIRE_ERROR = 14, /* S: code and reason; S then closes */
+    WIRE_BYE = 15,   /* S: all trials are done */
+    WIRE_NOTE = 16,  /* peer to peer through S, opaque to S, during a trial (re-aim, "holes ready") */
+};
+
+enum wire_error {
+    WIRE_E_AUTH = 1,         /* wrong key */
+    WIRE_E_ROLE_TAKEN = 2,   /* two peers with one role */
+    WIRE_E_SESSION_FULL = 3, /* a third peer */
+    WIRE_E_MISMATCH = 4,     /* the peers' techniques differ */
+    WIRE_E_PEER_LEFT = 5,    /* the other peer's connection ended */
+    WIRE_E_BUSY = 6,         /* a rate or table limit of S */
+    WIRE_E_PROTOCOL = 7,     /* a frame that cannot be */
+    WIRE_E_VERSION = 8,
+    WIRE_E_TIMEOUT = 9, /* the peer kept S waiting */
+};
+
+enum wire_field {
+    WIRE_F_SESSION = 1,      /* text */
+    WIRE_F_ROLE = 2,         /* u64, enum wire_role */
+    WIRE_F_NONCE = 3,        /* WIRE_NONCE_LEN bytes */
+    WIRE_F_PROOF = 4,        /* WIRE_MAC_LEN bytes */
+    WIRE_F_TECHNIQUE = 5,    /* text */
+    WIRE_F_OPTIONS = 6,      /* text: "key=value" lines; role a's rule */
+    WIRE_F_TRIALS = 7,       /* u64 */
+    WIRE_F_TRIAL = 8,        /* u64, from 0 */
+    WIRE_F_STUN = 9,         /* endpoint, repeated: where to sample */
+    WIRE_F_SEEN = 10,        /* endpoint: the receiver as S sees it on the control connection */
+    WIRE_F_RTT_NS = 11,      /* u64: S's estimate for the receiver */
+    WIRE_F_DELAY_NS = 12,    /* u64: start this long after receipt */
+    WIRE_F_BODY = 13,        /* bytes that S forwards unread: facts, plan, note */
+    WIRE_F_TEXT = 14,        /* text: JSON (report, record) or a reason */
+    WIRE_F_CODE = 15,        /* u64, enum wire_error */
+    WIRE_F_STAMP = 16,       /* u64 */
+    WIRE_F_PEER_RTT_NS = 17, /* u64: S's estimate for the other peer */
+    WIRE_F_SEED = 18,        /* u64: role a's seed */
+    WIRE_F_SENT_NS = 19,     /* u64 */
+    /* 64 and up: inside WIRE_F_BODY, owned by bench/peer */
+    WIRE_F_BODY_FIRST = 64,
+};
+
+struct wire_writer {
+    uint8_t *buf;
+    size_t cap;
+    size_t len;
+    bool overflow;
+};
+
+/* Begins a frame (or, with wire_fields_begin, bare fields for a WIRE_F_BODY). Errors stick until the end. */
+void wire_frame_begin(struct wire_writer *w, uint8_t *buf, size_t cap, enum wire_frame_type type);
+void wire_fields_begin(struct wire_writer *w, uint8_t *buf, size_t cap);
+void wire_put_u64(struct wire_writer *w, uint16_t field, uint64_t value);
+void wire_put_bytes(struct wire_writer *w, uint16_t field, const void *value, size_t len);
+void wire_put_text(struct wire_writer *w, uint16_t field, const char *text);
+/* An unset endpoint is left out: the reader then has none, too. */
+void wire_put_ep(struct wire_writer *w, uint16_t field, const union base_ep *ep);
+/* Sets the length and masks the body with `mask`; the frame's whole length, or -ENOSPC. */
+int wire_frame_end(struct wire_writer *w, uint32_t mask);
+/* The fields' length, or -ENOSPC. */
+int wire_fields_end(const struct wire_writer *w);
+
+/* The whole length of the frame that starts in buf: -EAGAIN under WIRE_FRAME_HEADER bytes, -EBADMSG for a wrong
+ * magic, -EPROTONOSUPPORT for another version, -EMSGSIZE over WIRE_FRAME_MAX. */
+int wire_frame_len(const uint8_t *buf, size_t len);
+
+struct wire_reader {
+    const uint8_t *buf;
+    size_t len;
+    size_t pos;
+};
+
+/* Opens one whole frame of len bytes: unmasks it in place, checks that its fields fit. 0 with *type,
+ * or -EBADMSG, also for a type that this version does not have. */
+int wire_frame_open(uint8_t *buf, size_t len, enum wire_frame_type *type, struct wire_reader *out);
+int wire_fields_open(const uint8_t *buf, size_t len, struct wire_reader *out);
+/* The next field; false at the end. *value points into the frame. */
+bool wire_next(struct wire_reader *r, uint16_t *field, const uint8_t **value, size_t *len);
+/* The first field of that id, from the start. 0, -ENOENT, or -EBADMSG where the value has the wrong size. */
+int wire_get_u64(const struct wire_reader *r, uint16_t field, uint64_t *out);
+int wire_get_bytes(const struct wire_reader *r, uint16_t field, const uint8_t **out, size_t *len);
+/* Exactly len bytes into out. */
+int wire_get_exact(const struct wire_reader *r, uint16_t field, void *out, size_t len);
+/* Copies text, NUL-terminated; -EBADMSG when it does not fit or has a NUL or control byte other than \n and \t. */
+int wire_get_text(const struct wire_reader *r, uint16_t field, char *out, size_t cap);
+int wire_get_ep(const struct wire_reader *r, uint16_t field, union base_ep *out);
+/* Decode one value that wire_next gave. */
+int wire_value_u64(const uint8_t *value, size_t len, uint64_t *out);
+int wire_value_ep(const uint8_t *value, size_t len, union base_ep *out);
+
+#endif
