@@ -188,7 +188,8 @@ static int submit_and_wait(struct loop *loop, uint64_t timeout_ns)
     int err;
     if (timeout_ns == UINT64_MAX)
         err = io_uring_submit_and_wait(&loop->ring, 1);
-    else if (timeout_ns == 0)
+    else if (timeout_ns == 0 || io_uring_cq_ready(&loop->ring) > 0)
+        /* The timed call does not fetch events where some are ready, and timers are such events. */
         err = io_uring_submit_and_get_events(&loop->ring);
     else
         err = io_uring_submit_and_wait_timeout(&loop->ring, &cqe, 1, &ts, NULL);
