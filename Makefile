@@ -2,6 +2,7 @@
 MAKEFLAGS += --no-builtin-rules
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
+.SECONDARY:
 
 BUILD   ?= build
 PREFIX  ?= /usr/local
@@ -43,6 +44,7 @@ UNIT := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.
 PERF := $(patsubst tests/perf/%.c,$(BUILD)/perf/%,$(wildcard tests/perf/*.c))
 FUZZ := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 LABT := $(patsubst tests/lab/%.c,$(BUILD)/tests/%,$(wildcard tests/lab/*.c))
+CLIT := $(patsubst tests/cli/%.c,$(BUILD)/tests/%,$(wildcard tests/cli/*.c))
 
 SYSTEM_LIBS := -luring -ljansson -lcrypto -lmnl -linih -lm
 
@@ -102,7 +104,7 @@ $(BUILD)/$(2)/$(basename $(notdir $(1))): $(BUILD)/obj/$(1:.c=.o) $(BUILD)/libpr
 	$$(Q)mkdir -p $$(@D)
 	$$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $$@ $$^ -Wl,--as-needed -lcmocka $(SYSTEM_LIBS)
 endef
-$(foreach t,$(wildcard tests/unit/test_*.c) $(wildcard tests/lab/*.c),$(eval $(call test_rule,$(t),tests)))
+$(foreach t,$(wildcard tests/unit/test_*.c tests/lab/*.c tests/cli/*.c),$(eval $(call test_rule,$(t),tests)))
 $(foreach t,$(wildcard tests/perf/*.c),$(eval $(call test_rule,$(t),perf)))
 
 # ---- what people type ----------------------------------------------------------------------------
@@ -117,7 +119,7 @@ test: deps
 	$(Q)BUILD=$(BUILD) tests/run unit fuzz cli lab
 
 .PHONY: unit-programs
-unit-programs: $(UNIT) $(LABT) $(PERF) $(FUZZ:%=$(BUILD)/fuzz-seeds/%)
+unit-programs: $(UNIT) $(LABT) $(CLIT) $(PERF) $(FUZZ:%=$(BUILD)/fuzz-seeds/%)
 
 unit cli lab: all unit-programs
 	$(Q)BUILD=$(BUILD) tests/run $@
