@@ -48,7 +48,7 @@ static inline struct lab_host *add(struct world *w, const char *name, const char
 {
     char err[LAB_ERROR_LEN] = "";
     struct lab_profile p;
-    struct lab_host *host;
+    struct lab_host *host = NULL;
     union base_ep public_addr = ep(pub, 0), private_addr = ep(priv, 0);
     if (lab_profile_find("bench/profiles", profile, &p, err) < 0 ||
         lab_add_host(w->lab, name, &p, &public_addr, 1, &private_addr, &link, &host, err) < 0)

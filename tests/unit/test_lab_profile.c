@@ -1,0 +1,197 @@
+/*
+ * The profile reader. Pins: an unknown key, a bad value or a key that the backend does not have that is accepted or
+ * blamed on the wrong line; a label that contradicts the rules; a shipped profile that does not parse or does not say
+ * what its name says.
+ */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "bench/lab/lab.h"
+
+static struct lab_profile read_text(const char *text, int want, char err[LAB_ERROR_LEN])
+{
+    char path[] = "/tmp/lab-profile-XXXXXX";
+    struct lab_profile p = {0};
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+    close(fd);
+    err[0] = '\0';
+    assert_int_equal(lab_profile_read(path, &p, err), want);
+    unlink(path);
+    return p;
+}
+
+/* It is refused in line `line`, with these words. */
+static void refused(const char *text, int line, const char *words)
+{
+    char err[LAB_ERROR_LEN], where[16];
+    read_text(text, -EINVAL, err);
+    snprintf(where, sizeof(where), ":%d: ", line);
+    if (!strstr(err, where) || !strstr(err, words) || strchr(err, '\n'))
+        fail_msg("'%s' is not about line %d and '%s'", err, line, words);
+}
+
+#define HEAD "backend = netfilter\nsource = proposal\n"
+#define REST                                                                                                           \
+    "filtering = address-and-port-dependent\nunsolicited-syn = drop\ntcp-window-check = strict\n"                      \
+    "ports = random\nmapping = address-and-port-dependent\n"
+
+static void a_whole_profile(void **state)
+{
+    (void)state;
+    char err[LAB_ERROR_LEN];
+    struct lab_profile p = read_text("; comment\n" HEAD REST "port-range = 40000-41999\nudp-timeout = 30/120\n"
+                                     "tcp-timeout = 5/86400/60 ; a comment\n",
+                                     0, err);
+    assert_int_equal(p.backend, LAB_BACKEND_NETFILTER);
+    assert_int_equal(p.mapping, LAB_MAP_APD);
+    assert_int_equal(p.filtering, LAB_FILTER_APD);
+    assert_int_equal(p.ports, LAB_PORTS_RANDOM);
+    assert_int_equal(p.port_lo, 40000);
+    assert_int_equal(p.port_hi, 41999);
+    assert_int_equal(p.unsolicited, LAB_UNSOLICITED_DROP);
+    assert_int_equal(p.window, LAB_WINDOW_STRICT);
+    assert_int_equal(p.udp_new_s, 30);
+    assert_int_equal(p.udp_stream_s, 120);
+    assert_int_equal(p.tcp_syn_sent_s, 5);
+    assert_int_equal(p.tcp_established_s, 86400);
+    assert_int_equal(p.tcp_closing_s, 60);
+    p = read_text(HEAD REST "udp-timeout = 60\n", 0, err);
+    assert_int_equal(p.udp_stream_s, 60);
+    assert_int_equal(p.tcp_closing_s, 0);
+}
+
+static void wrong_keys(void **state)
+{
+    (void)state;
+    refused(HEAD "mappnig = endpoint-independent\n", 3, "no key 'mappnig'");
+    refused(HEAD "step = 1\n", 3, "backend = netfilter");
+    refused("backend = none\nsource = x\nports = random\n", 3, "backend = none");
+    refused(HEAD REST "ports = random\n", 8, "already given in line 6");
+    refused("\nports = random\nbackend = netfilter\n", 2, "must come first");
+    refused(HEAD "[nat]\nports = random\n", 4, "no sections");
+    refused(HEAD "what is this\n", 3, "KEY = VALUE");
+    refused("", 1, "'backend' is missing");
+    refused("backend = netfilter\n", 1, "'source' is missing");
+    refused(HEAD "ports = random\n", 1, "needs 'mapping'");
+}
+
+static void wrong_values(void **state)
+{
+    (void)state;
+    refused("backend = emulator\n", 1, "none, netfilter");
+    refused(HEAD "filtering = endpoint-independent\n", 3, "address-and-port-dependent");
+    refused(HEAD "ports = sequential\n", 3, "preserve, random");
+    refused(HEAD "ports = Random\n", 3, "no value of ports");
+    refused(HEAD "unsolicited-syn = hold\n", 3, "drop, rst");
+    refused(HEAD "source =\n", 3, "already given");
+    refused("backend = none\nsource =\n", 2, "empty");
+    static const char *const ranges[] = {"0-10",    "10",  "10-",   "-10",           "20-10",
+                                         "1-65536", "a-b", "1-2-3", "000001000-2000"};
+    for (size_t i = 0; i < BASE_ARRAY_LEN(ranges); i++) {
+        char text[64];
+        snprintf(text, sizeof(text), HEAD "port-range = %s\n", ranges[i]);
+        refused(text, 3, "LOW-HIGH");
+    }
+    static const char *const timers[] = {"0/120", "30/", "/", "30/120/5", "x", "30/-1", "9999999999", "30//120"};
+    for (size_t i = 0; i < BASE_ARRAY_LEN(timers); i++) {
+        char text[64];
+        snprintf(text, sizeof(text), HEAD "udp-timeout = %s\n", timers[i]);
+        refused(text, 3, "NEW/STREAM");
+    }
+    refused(HEAD "tcp-timeout = 30\n", 3, "SYN-SENT/ESTABLISHED");
+}
+
+static void the_first_error_is_told(void **state)
+{
+    (void)state;
+    refused(HEAD "nonsense\nports = bad\n", 3, "KEY = VALUE");
+    refused(HEAD "ports = bad\nnonsense\n", 3, "no value of ports");
+}
+
+static void labels_that_lie(void **state)
+{
+    (void)state;
+    refused(HEAD "mapping = address-and-port-dependent\nports = preserve\nfiltering = address-and-port-dependent\n"
+                 "unsolicited-syn = drop\ntcp-window-check = strict\n",
+            3, "endpoint-independent");
+    refused(HEAD "mapping = endpoint-independent\nports = random\nfiltering = address-and-port-dependent\n"
+                 "unsolicited-syn = drop\ntcp-window-check = strict\n",
+            3, "address-and-port-dependent");
+    refused(HEAD "mapping = endpoint-independent\nports = preserve\nfiltering = address-and-port-dependent\n"
+                 "unsolicited-syn = drop\ntcp-window-check = strict\nport-range = 1024-2000\n",
+            8, "needs ports = random");
+}
+
+static void long_lines(void **state)
+{
+    (void)state;
+    char text[1024] = HEAD "; ";
+    memset(text + strlen(text), 'x', 700);
+    strcat(text, "\nports = random\n");
+    refused(text, 3, "longer than");
+}
+
+static void finding_by_name(void **state)
+{
+    (void)state;
+    struct lab_profile p = {0};
+    char err[LAB_ERROR_LEN];
+    assert_int_equal(lab_profile_find("bench/profiles", "../lab", &p, err), -EINVAL);
+    assert_int_equal(lab_profile_find("bench/profiles", "", &p, err), -EINVAL);
+    assert_int_equal(lab_profile_find("bench/profiles", ".hidden", &p, err), -EINVAL);
+    assert_int_equal(lab_profile_find("bench/profiles", "no-such", &p, err), -ENOENT);
+    assert_non_null(strstr(err, "no-such"));
+    assert_string_equal(p.name, "");
+}
+
+static void the_shipped_set(void **state)
+{
+    static const struct {
+        const char *name;
+        enum lab_ports ports;
+        enum lab_unsolicited unsolicited;
+        enum lab_window window;
+        unsigned width; /* of the port range; 0 = none */
+    } set[] = {
+        {"open", LAB_PORTS_UNSET, LAB_UNSOLICITED_UNSET, LAB_WINDOW_UNSET, 0},
+        {"linux-strict", LAB_PORTS_PRESERVE, LAB_UNSOLICITED_DROP, LAB_WINDOW_STRICT, 0},
+        {"linux-liberal", LAB_PORTS_PRESERVE, LAB_UNSOLICITED_DROP, LAB_WINDOW_LIBERAL, 0},
+        {"linux-rst", LAB_PORTS_PRESERVE, LAB_UNSOLICITED_RST, LAB_WINDOW_STRICT, 0},
+        {"linux-random", LAB_PORTS_RANDOM, LAB_UNSOLICITED_DROP, LAB_WINDOW_STRICT, 0},
+        {"linux-range", LAB_PORTS_RANDOM, LAB_UNSOLICITED_DROP, LAB_WINDOW_STRICT, 2000},
+        {"linux-random-rst", LAB_PORTS_RANDOM, LAB_UNSOLICITED_RST, LAB_WINDOW_STRICT, 0},
+    };
+    (void)state;
+    for (size_t i = 0; i < BASE_ARRAY_LEN(set); i++) {
+        struct lab_profile p;
+        char err[LAB_ERROR_LEN] = "";
+        if (lab_profile_find("bench/profiles", set[i].name, &p, err) < 0)
+            fail_msg("%s", err);
+        assert_string_equal(p.name, set[i].name);
+        assert_int_equal(p.backend == LAB_BACKEND_NONE, p.ports == LAB_PORTS_UNSET);
+        assert_int_equal(p.ports, set[i].ports);
+        assert_int_equal(p.unsolicited, set[i].unsolicited);
+        assert_int_equal(p.window, set[i].window);
+        assert_int_equal(p.port_lo ? p.port_hi - p.port_lo + 1u : 0, set[i].width);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_whole_profile),         cmocka_unit_test(wrong_keys),      cmocka_unit_test(wrong_values),
+        cmocka_unit_test(the_first_error_is_told), cmocka_unit_test(labels_that_lie), cmocka_unit_test(long_lines),
+        cmocka_unit_test(finding_by_name),         cmocka_unit_test(the_shipped_set),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
