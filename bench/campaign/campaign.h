@@ -1,0 +1,295 @@
+/*
+ * bench/campaign: the program `bench`. It expands a campaign into cells, measures each cell in a worker process of its
+ * own (a lab with the programs in it), and writes down what came out. Programs are started, never linked.
+ *
+ *   config.c   campaign.ini -> struct campaign_config       cells.c    config -> cells (pure)
+ *   worker.c   one range of one cell's trials, in a lab     coordinator.c   the workers, and the only writer
+ *   results.c  the folder: run.json, trials.jsonl           resume.c   what a folder already has
+ *   summary.c  summary.csv, the table, the expectations     progress.c the status line
+ *   cmd_*.c    the subcommands                              main.c     dispatch
+ */
+#ifndef BENCH_CAMPAIGN_H
+#define BENCH_CAMPAIGN_H
+
+#include <jansson.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "bench/base/base.h"
+#include "bench/lab/lab.h"
+#include "bench/loop/loop.h"
+#include "bench/record/record.h"
+
+/* One line: "file:line: what is wrong and what to write instead". */
+#define CAMPAIGN_ERROR_LEN 512
+
+#define CAMPAIGN_MAX_NATS       64
+#define CAMPAIGN_MAX_TECHNIQUES 32
+#define CAMPAIGN_MAX_EXPECT     64
+#define CAMPAIGN_MAX_TRIALS     1000000
+#define CAMPAIGN_MAX_PARALLEL   512
+
+/* Fills err and returns res. */
+__attribute__((format(printf, 3, 4))) int campaign_fail(int res, char err[CAMPAIGN_ERROR_LEN], const char *fmt, ...);
+
+/* ---- techniques (techniques.c) --------------------------------------------------------------- */
+
+struct campaign_technique {
+    const char *name;
+    const char *program;
+    const char *transport;
+    const char *mode;         /* passed with --mode; NULL = the program's only one */
+    const char *const *modes; /* what NAME:MODE may say, NULL-terminated */
+    const char *doc;
+};
+
+/* The table, ended by name NULL. */
+const struct campaign_technique *campaign_techniques(void);
+
+/* What a campaign names: NAME or NAME:MODE. */
+struct campaign_choice {
+    const struct campaign_technique *technique;
+    const char *mode; /* static; NULL = not passed */
+    char label[48];   /* in cell names: "simopen", "portspray-punch", "none" */
+};
+/* 0, or -EINVAL with what is wrong, without a place, in err. */
+int campaign_choice_parse(const char *text, struct campaign_choice *out, char err[CAMPAIGN_ERROR_LEN]);
+
+/* ---- the campaign file (config.c, values.c) -------------------------------------------------- */
+
+enum campaign_op { CAMPAIGN_EXACTLY, CAMPAIGN_AT_LEAST, CAMPAIGN_AT_MOST };
+
+/* A control: cells that match all three globs must have this success rate. The last line that matches a cell rules. */
+struct campaign_expect {
+    char text[160]; /* "open/open/simopen = 100%" as written */
+    char nat_a[64], nat_b[64], technique[64];
+    enum campaign_op op;
+    double rate; /* 0 to 1 */
+    int line;
+};
+
+/* Between any two hosts: round trip, uniform extra delay one way, loss one way. */
+struct campaign_link {
+    uint64_t rtt_ns;
+    uint64_t jitter_ns;
+    double loss;
+};
+
+struct campaign_config {
+    char path[PATH_MAX];
+    char name[64];
+    uint64_t seed;
+    uint64_t trials;
+    uint64_t timeout_ns; /* of one punch */
+    uint64_t parallel;   /* cells at once; 0 = auto */
+    struct lab_profile profiles[2 * CAMPAIGN_MAX_NATS];
+    size_t n_profiles;
+    size_t nats_a[CAMPAIGN_MAX_NATS], nats_b[CAMPAIGN_MAX_NATS]; /* into profiles */
+    size_t n_a, n_b;
+    struct campaign_choice techniques[CAMPAIGN_MAX_TECHNIQUES];
+    size_t n_techniques;
+    struct campaign_link link;
+    struct campaign_expect expects[CAMPAIGN_MAX_EXPECT];
+    size_t n_expects;
+};
+
+/* Reads a campaign and the profiles it names. 0, or -errno with err filled. */
+int campaign_config_read(const char *path, const char *profile_dir, struct campaign_config *out,
+                         char err[CAMPAIGN_ERROR_LEN]);
+/* "1%", "0.5%", "0"; *out in [0, 1]. 0, or -EINVAL. */
+int campaign_parse_percent(const char *text, double *out);
+/* PATTERN/PATTERN/PATTERN and "100%", ">= 99%" or "<= 1%". 0, or -EINVAL with err filled (without a place). */
+int campaign_expect_parse(const char *pattern, const char *value, struct campaign_expect *out,
+                          char err[CAMPAIGN_ERROR_LEN]);
+/* Each host's access link: what crosses two of them has the campaign's link. */
+struct lab_link campaign_access_link(const struct campaign_link *link);
+
+/* ---- cells (cells.c; pure) ------------------------------------------------------------------- */
+
+struct campaign_cell {
+    char name[256]; /* nat-a/nat-b/technique/rtt40 */
+    const struct lab_profile *nat_a, *nat_b;
+    const struct campaign_choice *choice;
+    uint64_t seed; /* 53 bits, so that every JSON reader has it exactly */
+};
+
+/* All cells whose name matches the glob (NULL = all), in the order of the file. The array is the caller's; it points
+ * into config. 0, -ENOMEM, or -ENOENT when none matches. */
+int campaign_expand(const struct campaign_config *config, const char *filter, struct campaign_cell **out, size_t *n);
+/* The line that rules this cell, or NULL. */
+const struct campaign_expect *campaign_expect_for(const struct campaign_config *config,
+                                                  const struct campaign_cell *cell);
+
+/* ---- what was measured (tally.c; pure) ------------------------------------------------------- */
+
+struct campaign_tally {
+    bool *done; /* by trial */
+    uint64_t trials, measured;
+    uint64_t outcomes[RECORD_OUTCOMES];
+    uint64_t *connect_ns; /* of the successes */
+    size_t n_connect;
+    uint64_t unmeasured; /* recorded as errors because the cell's programs failed */
+};
+
+int campaign_tally_init(struct campaign_tally *t, uint64_t trials);
+void campaign_tally_free(struct campaign_tally *t);
+/* 0; -ERANGE for a trial that the campaign does not have; -EEXIST for one that is there already. */
+int campaign_tally_add(struct campaign_tally *t, const struct record_view *view);
+/* The first run of missing trials at or after `from`: first and count. False when there is none. */
+bool campaign_tally_missing(const struct campaign_tally *t, uint64_t from, uint64_t *first, uint64_t *count);
+
+/* ---- the folder (results.c, resume.c) -------------------------------------------------------- */
+
+struct campaign_results {
+    char dir[PATH_MAX];
+    int trials_fd; /* appended to; locked against a second writer */
+};
+
+/* run.json: what will be measured, and on what. New reference. */
+json_t *campaign_run_json(const struct campaign_config *config, const struct campaign_cell *cells, size_t n,
+                          const char *filter, const char *profile_dir, const char *loop_features);
+/* Says how two run.json differ in what is measured. True when they are one campaign. */
+bool campaign_run_same(const json_t *there, const json_t *here, char err[CAMPAIGN_ERROR_LEN]);
+
+/* Makes the folder with run.json and an empty trials.jsonl; or, to resume, opens one that is of the same campaign and
+ * counts what is there into the tallies (one a cell). A torn last line is cut off. 0, or -errno with err filled. */
+int campaign_results_open(struct campaign_results *r, const char *dir, bool resume, const json_t *run,
+                          const struct campaign_cell *cells, struct campaign_tally *tallies, size_t n,
+                          char err[CAMPAIGN_ERROR_LEN]);
+/* Appends one line (with its '\n') in one write. 0, or -errno. */
+int campaign_results_append(struct campaign_results *r, const char *line, size_t len);
+void campaign_results_close(struct campaign_results *r);
+
+/* Reads trials.jsonl from fd into the tallies. *good is the length of its whole lines; *torn says that bytes follow.
+ * 0, or -errno with "line N: what" in err. */
+int campaign_resume_read(FILE *in, const struct campaign_cell *cells, struct campaign_tally *tallies, size_t n,
+                         long *good, bool *torn, char err[CAMPAIGN_ERROR_LEN]);
+
+/* ---- summary (summary.c) --------------------------------------------------------------------- */
+
+/* summary.csv into dir, in whole or not at all. 0, or -errno. */
+int campaign_summary_write(const char *dir, const struct campaign_config *config, const struct campaign_cell *cells,
+                           const struct campaign_tally *tallies, size_t n);
+void campaign_summary_csv(FILE *out, const struct campaign_config *config, const struct campaign_cell *cells,
+                          const struct campaign_tally *tallies, size_t n);
+void campaign_summary_table(FILE *out, const struct campaign_cell *cells, const struct campaign_tally *tallies,
+                            size_t n);
+/* One line on `out` for each cell that is not as expected; how many. Cells without a trial are not judged. */
+size_t campaign_summary_check(FILE *out, const struct campaign_config *config, const struct campaign_cell *cells,
+                              const struct campaign_tally *tallies, size_t n);
+
+/* ---- progress (progress.c) ------------------------------------------------------------------- */
+
+struct campaign_progress {
+    bool terminal;
+    bool shown;
+    uint64_t begin_ns;
+    uint64_t total, before; /* trials; those that were there when we began */
+};
+
+void campaign_progress_init(struct campaign_progress *p, uint64_t total, uint64_t before);
+/* The status line as text: "312/960 trials, 16 cells running, 41 s left". Pure. */
+void campaign_progress_format(const struct campaign_progress *p, uint64_t done, size_t running, uint64_t now_ns,
+                              char *buf, size_t cap);
+void campaign_progress_show(struct campaign_progress *p, uint64_t done, size_t running);
+/* Takes the line away, so that something else can be printed. */
+void campaign_progress_hide(struct campaign_progress *p);
+
+/* ---- measuring (worker.c, coordinator.c) ----------------------------------------------------- */
+
+/* The three hosts of every cell. */
+struct campaign_hosts {
+    struct lab *lab;
+    struct lab_host *a, *b, *s;
+};
+
+#define CAMPAIGN_SERVER     "192.0.2.1:3478"
+#define CAMPAIGN_SERVER_2   "192.0.2.1:3479"
+#define CAMPAIGN_SERVER_ALT "192.0.2.2"
+
+/* Builds s, a and b. 0, or -errno with err filled; *out is then empty. */
+int campaign_hosts_create(struct campaign_hosts *out, struct loop *loop, uint64_t seed, const struct lab_profile *nat_a,
+                          const struct lab_profile *nat_b, const struct campaign_link *link, char err[LAB_ERROR_LEN]);
+void campaign_hosts_destroy(struct campaign_hosts *hosts);
+
+/* Trials first .. first + count - 1 of one cell. */
+struct campaign_job {
+    const struct campaign_config *config;
+    const struct campaign_cell *cell;
+    const char *program_dir;
+    uint64_t first, count;
+};
+
+/* What a worker writes: a line that begins with '{' is a joint record, one with '!' says what failed, one with '#' how
+ * late the lab's packets were (99th percentile, ns). */
+#define CAMPAIGN_LINE_FAILED '!'
+#define CAMPAIGN_LINE_LATE   '#'
+/* The longest line: two sides, each as long as one frame to S can be, and the rest. */
+#define CAMPAIGN_LINE_MAX (1u << 20)
+
+/* Runs in a process of its own, and writes to fd. The exit status. */
+int campaign_worker_main(const struct campaign_job *job, int fd);
+
+struct campaign_run {
+    const struct campaign_config *config;
+    const struct campaign_cell *cells;
+    struct campaign_tally *tallies;
+    size_t n;
+    const char *program_dir;
+    struct campaign_results *results;
+    struct loop *loop;
+    size_t parallel;
+    /* what came of it */
+    int signal;        /* stopped by it; 0 = ran to the end */
+    size_t unmeasured; /* cells with trials that could not be measured */
+    uint64_t late_ns;  /* the worst cell's late packets */
+};
+
+/* How many cells to run at once on this machine. */
+size_t campaign_auto_parallel(size_t cells);
+/* Measures all that is missing. 0, or -errno when it had to stop (the reason has been said). */
+int campaign_coordinate(struct campaign_run *run);
+
+/* ---- reading lines from a pipe (lines.c) ----------------------------------------------------- */
+
+struct campaign_lines;
+/* One line, NUL instead of '\n'; or NULL at the end of the stream. */
+typedef void campaign_line_fn(struct campaign_lines *lines, char *line, size_t len);
+
+struct campaign_lines {
+    struct loop *loop;
+    struct loop_op op;
+    int fd; /* owned */
+    bool ended;
+    campaign_line_fn *on_line;
+    void *owner;
+    char *buf;
+    size_t len, cap, max;
+};
+
+/* Reads fd until its end. A line longer than max is cut. */
+void campaign_lines_start(struct campaign_lines *l, struct loop *loop, int fd, size_t max, campaign_line_fn *on_line,
+                          void *owner);
+/* Cancels; the owner waits until loop_op_pending(&l->op) is false, then frees. */
+void campaign_lines_stop(struct campaign_lines *l);
+void campaign_lines_free(struct campaign_lines *l);
+
+/* ---- where things are (places.c) ------------------------------------------------------------- */
+
+/* Profiles and campaigns: $PUNCHBENCH_DATA, or where they were when this was built. */
+const char *campaign_data_dir(void);
+/* The folder of this very program, where its companions are. 0, or -errno. */
+int campaign_program_dir(char out[PATH_MAX]);
+/* mkdir -p. 0, or -errno. */
+int campaign_make_dirs(const char *path);
+
+/* ---- subcommands ----------------------------------------------------------------------------- */
+
+int campaign_cmd_run(int argc, char **argv);
+int campaign_cmd_lab(int argc, char **argv);
+int campaign_cmd_list(int argc, char **argv);
+
+#endif

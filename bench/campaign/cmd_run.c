@@ -1,0 +1,310 @@
+/* bench run: measures a campaign. */
+#include <argp.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "bench/campaign/campaign.h"
+
+/* A 99th percentile of the lab's own delays over this is worth a word: it adds to every latency. */
+#define LATE_NS (1 * BASE_NS_PER_MS)
+
+enum { KEY_OUT = 'o', KEY_RESUME = 256, KEY_TRIALS, KEY_PARALLEL, KEY_SEED, KEY_FILTER, KEY_PROFILES };
+
+struct options {
+    const char *campaign, *out, *filter, *profiles;
+    uint64_t trials, parallel, seed;
+    bool resume, has_trials, has_parallel, has_seed;
+};
+
+static const struct argp_option option_table[] = {
+    {"out", KEY_OUT, "DIR", 0, "where the results go (results/NAME-TIME)", 1},
+    {"resume", KEY_RESUME, NULL, 0, "go on with what DIR has: measures exactly what is missing", 1},
+    {"trials", KEY_TRIALS, "N", 0, "trials a cell, instead of the file's", 2},
+    {"parallel", KEY_PARALLEL, "N", 0, "cells at once, or auto, instead of the file's", 2},
+    {"seed", KEY_SEED, "N", 0, "instead of the file's", 2},
+    {"filter", KEY_FILTER, "GLOB", 0, "only the cells whose name matches", 2},
+    {"profiles", KEY_PROFILES, "DIR", 0, "where the NAT profiles are", 3},
+    {NULL, 0, NULL, 0, NULL, 0},
+};
+
+static const char doc[] =
+    "Measures a campaign: every NAT pair with every technique, in a lab of its own.\v"
+    "CAMPAIGN is an INI file, or the name of one that comes with this program (bench list).\n"
+    "\n"
+    "  bench run quick                                  a first look, a minute or so\n"
+    "  bench run quick --filter '*/portspray-punch/*'   only some of its cells\n"
+    "  bench run my.ini --out r1                        your own campaign, into r1\n"
+    "  bench run my.ini --out r1 --resume               go on after an interruption\n"
+    "\n"
+    "Into DIR go run.json (what was measured, on what), trials.jsonl (a line a trial, written as it happens) and "
+    "summary.csv; results/FORMATS.md describes them. Needs root, or unprivileged user namespaces.\n"
+    "\n"
+    "Exit status: 0 measured, and the campaign's expectations hold; 1 usage or environment, nothing was started; 2 "
+    "an expectation does not hold, cells could not be measured, or it was interrupted. A trial that fails is a "
+    "result and no error.";
+
+static void parse_number(struct argp_state *state, const char *name, const char *arg, uint64_t lo, uint64_t hi,
+                         uint64_t *out)
+{
+    if (base_parse_u64(arg, lo, hi, out) < 0)
+        argp_error(state, "--%s %s: write a number from %llu to %llu", name, arg, (unsigned long long)lo,
+                   (unsigned long long)hi);
+}
+
+static error_t parse_option(int key, char *arg, struct argp_state *state)
+{
+    struct options *o = state->input;
+    switch (key) {
+    case KEY_OUT:
+        o->out = arg;
+        return 0;
+    case KEY_RESUME:
+        o->resume = true;
+        return 0;
+    case KEY_TRIALS:
+        parse_number(state, "trials", arg, 1, CAMPAIGN_MAX_TRIALS, &o->trials);
+        o->has_trials = true;
+        return 0;
+    case KEY_PARALLEL:
+        if (strcmp(arg, "auto") != 0)
+            parse_number(state, "parallel", arg, 1, CAMPAIGN_MAX_PARALLEL, &o->parallel);
+        o->has_parallel = true;
+        return 0;
+    case KEY_SEED:
+        parse_number(state, "seed", arg, 0, (1ULL << 53) - 1, &o->seed);
+        o->has_seed = true;
+        return 0;
+    case KEY_FILTER:
+        o->filter = arg;
+        return 0;
+    case KEY_PROFILES:
+        o->profiles = arg;
+        return 0;
+    case ARGP_KEY_ARG:
+        if (o->campaign)
+            argp_error(state, "one campaign at a time, and '%s' is a second one", arg);
+        o->campaign = arg;
+        return 0;
+    case ARGP_KEY_END:
+        if (!o->campaign)
+            argp_error(state, "which CAMPAIGN? An INI file, or a name that 'bench list' shows");
+        if (o->resume && !o->out)
+            argp_error(state, "--resume needs --out DIR: which results to go on with");
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+/* ---- what is to be measured ------------------------------------------------------------------ */
+
+struct plan {
+    struct options options;
+    struct campaign_config config;
+    struct campaign_cell *cells;
+    struct campaign_tally *tallies;
+    size_t n;
+    char profile_dir[PATH_MAX];
+    char program_dir[PATH_MAX];
+};
+
+/* A file, or else the name of a campaign that came with the program. */
+static void find_campaign(const char *given, char out[PATH_MAX])
+{
+    const char *end = strlen(given) > 4 && strcmp(given + strlen(given) - 4, ".ini") == 0 ? "" : ".ini";
+    snprintf(out, PATH_MAX, "%s", given);
+    if (access(given, F_OK) == 0 || strchr(given, '/'))
+        return;
+    char shipped[PATH_MAX];
+    if ((size_t)snprintf(shipped, PATH_MAX, "%s/campaigns/%s%s", campaign_data_dir(), given, end) < PATH_MAX &&
+        access(shipped, F_OK) == 0)
+        memcpy(out, shipped, PATH_MAX);
+}
+
+static int check_programs(const struct plan *p)
+{
+    char path[PATH_MAX];
+    for (size_t i = 0; i <= p->config.n_techniques; i++) {
+        const char *name = i < p->config.n_techniques ? p->config.techniques[i].technique->program : "rendezvous";
+        if ((size_t)snprintf(path, PATH_MAX, "%s/%s", p->program_dir, name) >= PATH_MAX || access(path, X_OK) < 0) {
+            base_error("the program %s is not beside this one, in %s: build or install all of them", name,
+                       p->program_dir);
+            return -ENOENT;
+        }
+    }
+    return 0;
+}
+
+static int read_plan(struct plan *p)
+{
+    const struct options *o = &p->options;
+    char path[PATH_MAX], err[CAMPAIGN_ERROR_LEN];
+    snprintf(p->profile_dir, PATH_MAX, "%s%s", o->profiles ? o->profiles : campaign_data_dir(),
+             o->profiles ? "" : "/profiles");
+    find_campaign(o->campaign, path);
+    int res = campaign_config_read(path, p->profile_dir, &p->config, err);
+    if (res < 0) {
+        base_error("%s", err);
+        return res;
+    }
+    if (o->has_trials)
+        p->config.trials = o->trials;
+    if (o->has_parallel)
+        p->config.parallel = o->parallel;
+    if (o->has_seed)
+        p->config.seed = o->seed;
+    res = campaign_expand(&p->config, o->filter, &p->cells, &p->n);
+    if (res == -ENOENT)
+        base_error("no cell matches --filter '%s': names are like open/linux-strict/simopen/rtt40", o->filter);
+    else if (res < 0)
+        base_error("no memory");
+    return res;
+}
+
+static int make_tallies(struct plan *p)
+{
+    p->tallies = calloc(p->n, sizeof(*p->tallies));
+    int res = p->tallies ? 0 : -ENOMEM;
+    for (size_t i = 0; res == 0 && i < p->n; i++)
+        res = campaign_tally_init(&p->tallies[i], p->config.trials);
+    if (res < 0)
+        base_error("no memory for %zu cells of %llu trials", p->n, (unsigned long long)p->config.trials);
+    return res;
+}
+
+static void plan_free(struct plan *p)
+{
+    for (size_t i = 0; p->tallies && i < p->n; i++)
+        campaign_tally_free(&p->tallies[i]);
+    free(p->tallies);
+    free(p->cells);
+    free(p);
+}
+
+/* ---- measuring ------------------------------------------------------------------------------- */
+
+static void default_out(const struct plan *p, char out[PATH_MAX])
+{
+    char stamp[32] = "";
+    time_t now = time(NULL);
+    struct tm tm;
+    if (gmtime_r(&now, &tm))
+        strftime(stamp, sizeof(stamp), "%Y%m%dT%H%M%SZ", &tm);
+    snprintf(out, PATH_MAX, "results/%s-%s", p->config.name, stamp);
+}
+
+static int open_results(struct plan *p, struct loop *loop, struct campaign_results *results)
+{
+    char out[PATH_MAX], err[CAMPAIGN_ERROR_LEN];
+    default_out(p, out);
+    json_t *run = campaign_run_json(&p->config, p->cells, p->n, p->options.filter, p->profile_dir, loop_features(loop));
+    if (!run) {
+        base_error("no memory");
+        return -ENOMEM;
+    }
+    int res = campaign_results_open(results, p->options.out ? p->options.out : out, p->options.resume, run, p->cells,
+                                    p->tallies, p->n, err);
+    json_decref(run);
+    if (res < 0)
+        base_error("%s", err);
+    return res;
+}
+
+static uint64_t measured(const struct plan *p)
+{
+    uint64_t n = 0;
+    for (size_t i = 0; i < p->n; i++)
+        n += p->tallies[i].measured;
+    return n;
+}
+
+static void say_how_to_resume(const struct plan *p, const struct campaign_run *run)
+{
+    base_warn("%s; %llu of %llu trials are in %s; go on with the same command and --out %s --resume",
+              run->signal ? strsignal(run->signal) : "stopped", (unsigned long long)measured(p),
+              (unsigned long long)(p->n * p->config.trials), run->results->dir, run->results->dir);
+}
+
+/* Everything that people read; the exit status. */
+static int conclude(const struct plan *p, const struct campaign_run *run, bool complete)
+{
+    int res = campaign_summary_write(run->results->dir, &p->config, p->cells, p->tallies, p->n);
+    campaign_summary_table(stdout, p->cells, p->tallies, p->n);
+    size_t violated = campaign_summary_check(stdout, &p->config, p->cells, p->tallies, p->n);
+    if (run->unmeasured)
+        printf("%zu cells could not be measured completely: see above\n", run->unmeasured);
+    printf("results: %s\n", run->results->dir);
+    fflush(stdout);
+    if (res < 0)
+        base_error("%s/summary.csv cannot be written: %s", run->results->dir, strerror(-res));
+    if (run->late_ns > LATE_NS)
+        base_warn("the lab's packets were up to %.1f ms late (99th percentile, worst cell): latencies are too high; "
+                  "use --parallel with less than %zu",
+                  (double)run->late_ns / (double)BASE_NS_PER_MS, run->parallel);
+    if (!complete)
+        say_how_to_resume(p, run);
+    return complete && res == 0 && !violated && !run->unmeasured ? BASE_EXIT_OK : BASE_EXIT_FAILED;
+}
+
+static int measure(struct plan *p, struct loop *loop)
+{
+    struct campaign_results results;
+    int res = open_results(p, loop, &results);
+    if (res < 0)
+        return BASE_EXIT_USAGE;
+    struct campaign_run run = {.config = &p->config,
+                               .cells = p->cells,
+                               .tallies = p->tallies,
+                               .n = p->n,
+                               .program_dir = p->program_dir,
+                               .results = &results,
+                               .loop = loop};
+    run.parallel = p->config.parallel && p->config.parallel < p->n ? (size_t)p->config.parallel
+                   : p->config.parallel                            ? p->n
+                                                                   : campaign_auto_parallel(p->n);
+    res = campaign_coordinate(&run);
+    int status = conclude(p, &run, res == 0 && !run.signal);
+    campaign_results_close(&results);
+    return status;
+}
+
+static int run_plan(struct plan *p)
+{
+    char err[LAB_ERROR_LEN];
+    struct loop *loop;
+    int res = campaign_program_dir(p->program_dir);
+    if (res < 0)
+        base_error("this program's own place is not to be found: %s", strerror(-res));
+    if (res < 0 || read_plan(p) < 0 || check_programs(p) < 0 || make_tallies(p) < 0)
+        return BASE_EXIT_USAGE;
+    if (lab_enter(err) < 0) {
+        base_error("%s", err);
+        return BASE_EXIT_USAGE;
+    }
+    res = loop_create(&loop, 0);
+    if (res < 0) {
+        base_error("%s", loop_explain(res));
+        return BASE_EXIT_USAGE;
+    }
+    int status = measure(p, loop);
+    loop_destroy(loop);
+    return status;
+}
+
+int campaign_cmd_run(int argc, char **argv)
+{
+    static const struct argp argp = {option_table, parse_option, "CAMPAIGN", doc, NULL, NULL, NULL};
+    struct plan *p = calloc(1, sizeof(*p));
+    if (!p) {
+        base_error("no memory");
+        return BASE_EXIT_USAGE;
+    }
+    argp_parse(&argp, argc, argv, 0, NULL, &p->options);
+    int status = run_plan(p);
+    plan_free(p);
+    return status;
+}

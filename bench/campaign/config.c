@@ -1,0 +1,395 @@
+/* Reads a campaign file. Every mistake is found here, with its line, before anything is started. */
+#include <ctype.h>
+#include <errno.h>
+#include <ini.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bench/campaign/campaign.h"
+
+/* The punch's own deadline; and how far a campaign's link may reach. */
+#define TIMEOUT_MIN_NS (10 * BASE_NS_PER_MS)
+#define TIMEOUT_MAX_NS (3600 * BASE_NS_PER_S)
+#define RTT_MAX_NS     (10 * BASE_NS_PER_S)
+/* 53 bits: what every JSON reader has exactly. */
+#define SEED_MAX ((1ULL << 53) - 1)
+
+struct reading;
+typedef int set_fn(struct reading *r, const char *value);
+
+struct key {
+    const char *section, *name;
+    set_fn *set;
+    bool needed;
+    bool list; /* may go on in an indented line */
+};
+
+/* A NAT list may name its profiles before the file's errors are known: they are read at the end. */
+struct nat_list {
+    char names[CAMPAIGN_MAX_NATS][sizeof(((struct lab_profile *)0)->name)];
+    size_t n;
+    int line;
+};
+
+struct reading {
+    const char *path;
+    FILE *file;
+    int line;
+    bool indented;
+    const struct key *last;
+    int key_lines[16]; /* by index in the table; 0 = not seen */
+    struct nat_list a, b;
+    struct campaign_config *config;
+    char *err; /* the first error wins */
+    bool failed;
+};
+
+static set_fn set_name, set_seed, set_trials, set_timeout, set_parallel, set_nats, set_nats_a, set_nats_b,
+    set_techniques, set_rtt, set_jitter, set_loss;
+
+static const struct key keys[] = {
+    {"campaign", "name", set_name, true, false},
+    {"campaign", "seed", set_seed, false, false},
+    {"campaign", "trials", set_trials, true, false},
+    {"campaign", "timeout", set_timeout, false, false},
+    {"campaign", "parallel", set_parallel, false, false},
+    {"campaign", "nats", set_nats, false, true},
+    {"campaign", "nats-a", set_nats_a, false, true},
+    {"campaign", "nats-b", set_nats_b, false, true},
+    {"campaign", "techniques", set_techniques, true, true},
+    {"link", "rtt", set_rtt, true, false},
+    {"link", "jitter", set_jitter, false, false},
+    {"link", "loss", set_loss, false, false},
+};
+#define N_KEYS BASE_ARRAY_LEN(keys)
+_Static_assert(N_KEYS <= 16, "struct reading has too few key_lines");
+
+/* ---- errors ---------------------------------------------------------------------------------- */
+
+__attribute__((format(printf, 3, 4))) static int refuse(struct reading *r, int line, const char *fmt, ...)
+{
+    if (r->failed)
+        return -EINVAL;
+    r->failed = true;
+    int len = snprintf(r->err, CAMPAIGN_ERROR_LEN, "%.200s:%d: ", r->path, line);
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(r->err + len, CAMPAIGN_ERROR_LEN - (size_t)len, fmt, args);
+    va_end(args);
+    return -EINVAL;
+}
+
+/* ---- single values --------------------------------------------------------------------------- */
+
+static int set_name(struct reading *r, const char *value)
+{
+    size_t len = strlen(value);
+    bool good = len > 0 && len < sizeof(r->config->name) && *value != '.' && *value != '-';
+    for (size_t i = 0; good && i < len; i++)
+        good = isalnum((unsigned char)value[i]) || strchr("-_.", value[i]);
+    if (!good)
+        return refuse(r, r->line, "'%.80s' is no name; write 1 to %zu letters, digits, '-', '_' or '.'", value,
+                      sizeof(r->config->name) - 1);
+    memcpy(r->config->name, value, len + 1);
+    return 0;
+}
+
+static int set_u64(struct reading *r, const char *key, const char *value, uint64_t lo, uint64_t hi, uint64_t *out)
+{
+    if (base_parse_u64(value, lo, hi, out) < 0)
+        return refuse(r, r->line, "'%s = %.40s': write a number from %llu to %llu", key, value, (unsigned long long)lo,
+                      (unsigned long long)hi);
+    return 0;
+}
+
+static int set_seed(struct reading *r, const char *value)
+{
+    return set_u64(r, "seed", value, 0, SEED_MAX, &r->config->seed);
+}
+
+static int set_trials(struct reading *r, const char *value)
+{
+    return set_u64(r, "trials", value, 1, CAMPAIGN_MAX_TRIALS, &r->config->trials);
+}
+
+static int set_parallel(struct reading *r, const char *value)
+{
+    if (strcmp(value, "auto") == 0) {
+        r->config->parallel = 0;
+        return 0;
+    }
+    if (base_parse_u64(value, 1, CAMPAIGN_MAX_PARALLEL, &r->config->parallel) < 0)
+        return refuse(r, r->line, "'parallel = %.40s': write auto, or a number of cells from 1 to %d", value,
+                      CAMPAIGN_MAX_PARALLEL);
+    return 0;
+}
+
+static int set_duration(struct reading *r, const char *key, const char *value, uint64_t lo, uint64_t hi, uint64_t *out)
+{
+    uint64_t ns;
+    if (base_parse_duration(value, &ns) < 0 || ns < lo || ns > hi)
+        return refuse(r, r->line, "'%s = %.40s': write a time like 40ms or 1.5s, from %llu ms to %llu s", key, value,
+                      (unsigned long long)(lo / BASE_NS_PER_MS), (unsigned long long)(hi / BASE_NS_PER_S));
+    *out = ns;
+    return 0;
+}
+
+static int set_timeout(struct reading *r, const char *value)
+{
+    return set_duration(r, "timeout", value, TIMEOUT_MIN_NS, TIMEOUT_MAX_NS, &r->config->timeout_ns);
+}
+
+static int set_rtt(struct reading *r, const char *value)
+{
+    return set_duration(r, "rtt", value, 0, RTT_MAX_NS, &r->config->link.rtt_ns);
+}
+
+static int set_jitter(struct reading *r, const char *value)
+{
+    return set_duration(r, "jitter", value, 0, RTT_MAX_NS, &r->config->link.jitter_ns);
+}
+
+static int set_loss(struct reading *r, const char *value)
+{
+    if (campaign_parse_percent(value, &r->config->link.loss) < 0)
+        return refuse(r, r->line, "'loss = %.40s': write a percentage like 1%% or 0.5%%, up to 100%%", value);
+    return 0;
+}
+
+/* ---- lists ----------------------------------------------------------------------------------- */
+
+/* Takes the next item of a comma list into buf. False at the end; an empty or too long item is "". */
+static bool next_item(const char **list, char *buf, size_t cap)
+{
+    const char *p = *list;
+    if (!p)
+        return false;
+    p += strspn(p, " \t");
+    size_t len = strcspn(p, ",");
+    *list = p[len] ? p + len + 1 : NULL;
+    /* A trailing comma before an indented line is how people write lists. */
+    if (*list && !(*list)[strspn(*list, " \t")])
+        *list = NULL;
+    while (len > 0 && isspace((unsigned char)p[len - 1]))
+        len--;
+    if (len >= cap)
+        len = 0;
+    memcpy(buf, p, len);
+    buf[len] = '\0';
+    return true;
+}
+
+static int add_nats(struct reading *r, const char *value, struct nat_list *out)
+{
+    char name[sizeof(out->names[0])];
+    if (!out->line)
+        out->line = r->line;
+    while (next_item(&value, name, sizeof(name))) {
+        if (!*name)
+            return refuse(r, r->line, "the list of NATs has an empty or too long name");
+        for (size_t i = 0; i < out->n; i++)
+            if (strcmp(out->names[i], name) == 0)
+                return refuse(r, r->line, "NAT '%s' is listed twice", name);
+        if (out->n == CAMPAIGN_MAX_NATS)
+            return refuse(r, r->line, "more than %d NATs", CAMPAIGN_MAX_NATS);
+        memcpy(out->names[out->n++], name, sizeof(name));
+    }
+    return 0;
+}
+
+static int set_nats_a(struct reading *r, const char *value)
+{
+    return add_nats(r, value, &r->a);
+}
+
+static int set_nats_b(struct reading *r, const char *value)
+{
+    return add_nats(r, value, &r->b);
+}
+
+static int set_nats(struct reading *r, const char *value)
+{
+    int res = add_nats(r, value, &r->a);
+    return res < 0 ? res : add_nats(r, value, &r->b);
+}
+
+static int set_techniques(struct reading *r, const char *value)
+{
+    struct campaign_config *c = r->config;
+    char text[64], why[CAMPAIGN_ERROR_LEN];
+    while (next_item(&value, text, sizeof(text))) {
+        struct campaign_choice choice;
+        if (!*text)
+            return refuse(r, r->line, "the list of techniques has an empty or too long name");
+        if (campaign_choice_parse(text, &choice, why) < 0)
+            return refuse(r, r->line, "%s", why);
+        for (size_t i = 0; i < c->n_techniques; i++)
+            if (strcmp(c->techniques[i].label, choice.label) == 0)
+                return refuse(r, r->line, "technique '%s' is listed twice", choice.label);
+        if (c->n_techniques == CAMPAIGN_MAX_TECHNIQUES)
+            return refuse(r, r->line, "more than %d techniques", CAMPAIGN_MAX_TECHNIQUES);
+        c->techniques[c->n_techniques++] = choice;
+    }
+    return 0;
+}
+
+static int add_expect(struct reading *r, const char *pattern, const char *value)
+{
+    struct campaign_config *c = r->config;
+    char why[CAMPAIGN_ERROR_LEN];
+    if (c->n_expects == CAMPAIGN_MAX_EXPECT)
+        return refuse(r, r->line, "more than %d expectations", CAMPAIGN_MAX_EXPECT);
+    struct campaign_expect *e = &c->expects[c->n_expects];
+    if (campaign_expect_parse(pattern, value, e, why) < 0)
+        return refuse(r, r->line, "%s", why);
+    e->line = r->line;
+    c->n_expects++;
+    return 0;
+}
+
+/* ---- reading --------------------------------------------------------------------------------- */
+
+static const struct key *find_key(const char *section, const char *name)
+{
+    for (size_t i = 0; i < N_KEYS; i++)
+        if (strcmp(keys[i].section, section) == 0 && strcmp(keys[i].name, name) == 0)
+            return &keys[i];
+    return NULL;
+}
+
+static int no_key(struct reading *r, const char *section, const char *name)
+{
+    if (strcmp(section, "campaign") != 0 && strcmp(section, "link") != 0)
+        return *section ? refuse(r, r->line, "there is no section [%.40s]; use [campaign], [link] or [expect]", section)
+                        : refuse(r, r->line, "'%.40s' stands before any section; begin with [campaign]", name);
+    char names[160] = "";
+    for (size_t i = 0; i < N_KEYS; i++)
+        if (strcmp(keys[i].section, section) == 0)
+            snprintf(names + strlen(names), sizeof(names) - strlen(names), "%s%s", *names ? ", " : "", keys[i].name);
+    return refuse(r, r->line, "[%s] has no key '%.40s'; use one of: %s", section, name, names);
+}
+
+/* inih's convention: 1 goes on, 0 stops. */
+static int on_key(void *user, const char *section, const char *name, const char *value)
+{
+    struct reading *r = user;
+    if (strcmp(section, "expect") == 0)
+        return add_expect(r, name, value) == 0;
+    const struct key *key = find_key(section, name);
+    if (!key)
+        return no_key(r, section, name), 0;
+    int *seen = &r->key_lines[key - keys];
+    bool more = r->indented && r->last == key && key->list;
+    if (*seen && !more)
+        return refuse(r, r->line, "'%s' was already given in line %d", name, *seen), 0;
+    if (!*seen)
+        *seen = r->line;
+    r->last = key;
+    if (!*value)
+        return refuse(r, r->line, "'%s' has no value", name), 0;
+    return key->set(r, value) == 0;
+}
+
+/* Counts lines, which the packaged inih does not tell; and refuses to have one silently cut in two. */
+static char *next_line(char *buf, int size, void *user)
+{
+    struct reading *r = user;
+    char *got = fgets(buf, size, r->file);
+    if (!got || r->failed)
+        return NULL;
+    r->line++;
+    r->indented = isspace((unsigned char)*buf);
+    if (!strchr(buf, '\n') && !feof(r->file)) {
+        refuse(r, r->line, "the line is longer than %d characters; go on in an indented line", size - 3);
+        return NULL;
+    }
+    return got;
+}
+
+/* ---- the whole ------------------------------------------------------------------------------- */
+
+static int read_profile(struct reading *r, const struct nat_list *list, size_t i, const char *dir, size_t *out)
+{
+    struct campaign_config *c = r->config;
+    char why[LAB_ERROR_LEN] = "";
+    for (size_t k = 0; k < c->n_profiles; k++)
+        if (strcmp(c->profiles[k].name, list->names[i]) == 0) {
+            *out = k;
+            return 0;
+        }
+    if (lab_profile_find(dir, list->names[i], &c->profiles[c->n_profiles], why) < 0)
+        return refuse(r, list->line, "%s ('bench list' shows the profiles)", why);
+    *out = c->n_profiles++;
+    return 0;
+}
+
+static int read_profiles(struct reading *r, const char *dir)
+{
+    struct campaign_config *c = r->config;
+    for (size_t i = 0; i < r->a.n; i++)
+        if (read_profile(r, &r->a, i, dir, &c->nats_a[i]) < 0)
+            return -EINVAL;
+    for (size_t i = 0; i < r->b.n; i++)
+        if (read_profile(r, &r->b, i, dir, &c->nats_b[i]) < 0)
+            return -EINVAL;
+    c->n_a = r->a.n;
+    c->n_b = r->b.n;
+    return 0;
+}
+
+static int key_line(const struct reading *r, const char *name)
+{
+    return r->key_lines[find_key("campaign", name) - keys];
+}
+
+static int check(struct reading *r)
+{
+    int end = r->line ? r->line : 1;
+    for (size_t i = 0; i < N_KEYS; i++)
+        if (keys[i].needed && !r->key_lines[i])
+            return refuse(r, end, "'%s' is missing in [%s]", keys[i].name, keys[i].section);
+    int nats = key_line(r, "nats"), nats_a = key_line(r, "nats-a"), nats_b = key_line(r, "nats-b");
+    if (nats && (nats_a || nats_b))
+        return refuse(r, nats_a ? nats_a : nats_b, "'nats' in line %d sets both sides already; use one or the other",
+                      nats);
+    if (!nats && !(nats_a && nats_b))
+        return refuse(r, end, "'nats' (or 'nats-a' and 'nats-b') is missing in [campaign]");
+    return 0;
+}
+
+static int parse(struct reading *r)
+{
+    int bad_line = ini_parse_stream(next_line, r, on_key, r);
+    if (ferror(r->file) && !r->failed)
+        return campaign_fail(-EIO, r->err, "%.200s: could not be read", r->path);
+    if (bad_line > 0)
+        refuse(r, bad_line, "neither KEY = VALUE, nor [SECTION], nor a comment");
+    return r->failed ? -EINVAL : check(r);
+}
+
+int campaign_config_read(const char *path, const char *profile_dir, struct campaign_config *out,
+                         char err[CAMPAIGN_ERROR_LEN])
+{
+    struct reading *r = calloc(1, sizeof(*r));
+    if (!r)
+        return campaign_fail(-ENOMEM, err, "no memory");
+    *out = (struct campaign_config){.seed = 1, .timeout_ns = 2 * BASE_NS_PER_S};
+    r->path = path;
+    r->config = out;
+    r->err = err;
+    r->file = fopen(path, "re");
+    int res = 0;
+    if (!r->file) {
+        res = -errno;
+        campaign_fail(res, err, "%.200s: %s", path, strerror(-res));
+    } else {
+        res = parse(r);
+        fclose(r->file);
+    }
+    if (res == 0)
+        res = read_profiles(r, profile_dir);
+    snprintf(out->path, sizeof(out->path), "%s", path);
+    free(r);
+    return res;
+}

@@ -1,0 +1,471 @@
+/*
+ * The coordinator: starts a worker process for each job, at most `parallel` at once and in a random order that the seed
+ * decides, and is the only writer of trials.jsonl. What a failed worker did not measure is tried once more; what is
+ * missing then is recorded as an error, because a trial that was meant to be made belongs in the denominator.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <math.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "bench/campaign/campaign.h"
+
+/* Cells mostly wait for packets that are on their way: measured, six a core leave latencies as they are alone. */
+#define CELLS_PER_CPU 6
+#define ATTEMPTS      2
+#define STATUS_NS     (200 * BASE_NS_PER_MS)
+/* So many failed workers before the first record mean that nothing works here: the rest is not tried. */
+#define HOPELESS 4
+
+struct job {
+    size_t cell;
+    uint64_t first, count;
+    unsigned attempt;
+};
+
+struct coordinator;
+
+/* A place for one worker. */
+struct slot {
+    struct coordinator *c;
+    struct job job;
+    bool busy;
+    bool refused; /* its records are not to be trusted any more */
+    pid_t pid;
+    int pidfd;
+    struct loop_op died_op;
+    struct campaign_lines lines;
+};
+
+struct coordinator {
+    struct campaign_run *run;
+    struct loop *loop;
+    struct slot *slots;
+    struct job *jobs; /* a queue: next to take, end */
+    size_t next, end, cap;
+    size_t running;
+    uint64_t done, failures;
+    bool *unmeasured; /* by cell */
+    bool hopeless;
+    bool over; /* no operation is started any more */
+    int err;   /* why it had to stop */
+    int signal_fd;
+    struct loop_op signal_op, status_op;
+    struct campaign_progress progress;
+};
+
+static void fill_slots(struct coordinator *c);
+
+size_t campaign_auto_parallel(size_t cells)
+{
+    cpu_set_t set;
+    size_t cpus = sched_getaffinity(0, sizeof(set), &set) == 0 ? (size_t)CPU_COUNT(&set) : 1;
+    size_t n = cpus * CELLS_PER_CPU;
+    if (n > CAMPAIGN_MAX_PARALLEL)
+        n = CAMPAIGN_MAX_PARALLEL;
+    return n < cells ? n : cells;
+}
+
+static bool stopping(const struct coordinator *c)
+{
+    return c->run->signal || c->err || c->hopeless;
+}
+
+/* ---- stopping -------------------------------------------------------------------------------- */
+
+/* A worker's lab and programs die with it. What it has written already is still read. */
+static void stop_workers(struct coordinator *c)
+{
+    for (size_t i = 0; i < c->run->parallel; i++)
+        if (c->slots[i].busy)
+            syscall(SYS_pidfd_send_signal, c->slots[i].pidfd, SIGKILL, NULL, 0);
+}
+
+static void stop_for(struct coordinator *c, int err)
+{
+    if (stopping(c))
+        return;
+    c->err = err;
+    stop_workers(c);
+}
+
+static void on_signal(struct loop_op *op, int res)
+{
+    struct coordinator *c = op->owner;
+    struct signalfd_siginfo info;
+    if (res < 0 || c->over)
+        return;
+    if (read(c->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info) && !stopping(c)) {
+        c->run->signal = (int)info.ssi_signo;
+        stop_workers(c);
+    }
+    loop_poll(c->loop, op, c->signal_fd, POLLIN);
+}
+
+/* ---- records --------------------------------------------------------------------------------- */
+
+static int keep_record(struct coordinator *c, struct campaign_tally *tally, const struct record_view *view,
+                       const char *line, size_t len)
+{
+    int res = campaign_results_append(c->run->results, line, len);
+    if (res < 0) {
+        campaign_progress_hide(&c->progress);
+        base_error("%s/trials.jsonl cannot be written: %s; what is there stays, go on with --resume",
+                   c->run->results->dir, strerror(-res));
+        stop_for(c, res);
+        return res;
+    }
+    c->done++;
+    return campaign_tally_add(tally, view);
+}
+
+static void say(struct coordinator *c, const struct slot *slot, const char *what)
+{
+    campaign_progress_hide(&c->progress);
+    base_warn("%s: %s", c->run->cells[slot->job.cell].name, what);
+}
+
+static void take_record(struct slot *slot, char *line, size_t len)
+{
+    struct coordinator *c = slot->c;
+    struct campaign_tally *tally = &c->run->tallies[slot->job.cell];
+    struct record_view view;
+    int res = record_view_parse(line, len, &view);
+    /* The worker has looked at it already: this guards the file against a worker that went wrong. */
+    if (res < 0 || strcmp(view.cell, c->run->cells[slot->job.cell].name) != 0 || view.trial >= tally->trials ||
+        tally->done[view.trial]) {
+        say(c, slot, "its worker wrote a record that is not its own");
+        slot->refused = true;
+        return;
+    }
+    line[len] = '\n';
+    keep_record(c, tally, &view, line, len + 1);
+}
+
+static void take_line(struct campaign_lines *lines, char *line, size_t len)
+{
+    struct slot *slot = lines->owner;
+    struct coordinator *c = slot->c;
+    uint64_t late;
+    if (!line || slot->refused || c->err)
+        return;
+    if (*line == CAMPAIGN_LINE_FAILED)
+        say(c, slot, line + 1);
+    else if (*line != CAMPAIGN_LINE_LATE)
+        take_record(slot, line, len);
+    else if (base_parse_u64(line + 1, 0, UINT64_MAX, &late) == 0 && late > c->run->late_ns)
+        c->run->late_ns = late;
+}
+
+/* ---- jobs ------------------------------------------------------------------------------------ */
+
+static int add_job(struct coordinator *c, struct job job)
+{
+    if (c->end == c->cap) {
+        size_t cap = c->cap ? c->cap * 2 : 64;
+        struct job *grown = realloc(c->jobs, cap * sizeof(*grown));
+        if (!grown)
+            return -ENOMEM;
+        c->jobs = grown;
+        c->cap = cap;
+    }
+    c->jobs[c->end++] = job;
+    return 0;
+}
+
+/* What is missing of a cell between two trials, one job a gap. */
+static int add_missing(struct coordinator *c, size_t cell, uint64_t from, uint64_t end, unsigned attempt)
+{
+    uint64_t first, count;
+    while (campaign_tally_missing(&c->run->tallies[cell], from, &first, &count) && first < end) {
+        if (first + count > end)
+            count = end - first;
+        int res = add_job(c, (struct job){cell, first, count, attempt});
+        if (res < 0)
+            return res;
+        from = first + count;
+    }
+    return 0;
+}
+
+static int plan_jobs(struct coordinator *c)
+{
+    struct base_perm order;
+    struct base_rng rng;
+    base_rng_derive(&rng, c->run->config->seed, "cell order", 0);
+    base_perm_init(&order, c->run->n, base_rng_u64(&rng));
+    for (size_t i = 0; i < c->run->n; i++) {
+        size_t cell = (size_t)base_perm_at(&order, i);
+        int res = add_missing(c, cell, 0, c->run->tallies[cell].trials, 1);
+        if (res < 0)
+            return res;
+    }
+    return 0;
+}
+
+static json_t *unmeasured_record(const struct coordinator *c, size_t cell, uint64_t trial)
+{
+    const struct campaign_cell *what = &c->run->cells[cell];
+    struct record_trial t = {.cell = what->name,
+                             .trial = trial,
+                             .seed = what->seed,
+                             .technique = what->choice->technique->name,
+                             .mode = what->choice->mode,
+                             .transport = what->choice->technique->transport,
+                             .predicted_p = NAN};
+    return record_joint(&t, NULL, NULL);
+}
+
+static void record_unmeasured(struct coordinator *c, size_t cell, uint64_t trial)
+{
+    struct campaign_tally *tally = &c->run->tallies[cell];
+    json_t *record = unmeasured_record(c, cell, trial);
+    char *line = record ? json_dumps(record, JSON_COMPACT) : NULL;
+    size_t len = line ? strlen(line) : 0;
+    struct record_view view;
+    json_decref(record);
+    if (!line || record_view_parse(line, len, &view) < 0) {
+        stop_for(c, -ENOMEM);
+    } else {
+        line[len] = '\n'; /* in place of the NUL */
+        keep_record(c, tally, &view, line, len + 1);
+        tally->unmeasured++;
+    }
+    free(line);
+}
+
+static void give_up(struct coordinator *c, const struct job *job)
+{
+    const struct campaign_tally *tally = &c->run->tallies[job->cell];
+    char what[96];
+    uint64_t n = 0;
+    for (uint64_t t = job->first; t < job->first + job->count && !stopping(c); t++)
+        if (!tally->done[t]) {
+            record_unmeasured(c, job->cell, t);
+            n++;
+        }
+    if (!c->unmeasured[job->cell])
+        c->run->unmeasured++;
+    c->unmeasured[job->cell] = true;
+    snprintf(what, sizeof(what), "%llu trials could not be measured and count as errors", (unsigned long long)n);
+    say(c, &(struct slot){.job = *job}, what);
+}
+
+static uint64_t missing_of(const struct coordinator *c, const struct job *job)
+{
+    uint64_t n = 0;
+    for (uint64_t t = job->first; t < job->first + job->count; t++)
+        n += !c->run->tallies[job->cell].done[t];
+    return n;
+}
+
+static void job_ended(struct coordinator *c, const struct job *job)
+{
+    if (missing_of(c, job) == 0 || stopping(c))
+        return;
+    c->failures++;
+    if (c->failures >= HOPELESS && c->done == c->progress.before) {
+        campaign_progress_hide(&c->progress);
+        base_error("no cell can be measured here; stopping");
+        c->hopeless = true;
+        stop_workers(c);
+    } else if (job->attempt >= ATTEMPTS) {
+        give_up(c, job);
+    } else {
+        int res = add_missing(c, job->cell, job->first, job->first + job->count, job->attempt + 1);
+        if (res < 0)
+            stop_for(c, res);
+    }
+}
+
+/* ---- workers --------------------------------------------------------------------------------- */
+
+/* In the worker: nothing of the coordinator but its memory, its stderr and one end of the pipe. */
+static void __attribute__((noreturn)) worker_main(struct coordinator *c, const struct job *job, int fd, pid_t parent)
+{
+    sigset_t none;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent)
+        _exit(BASE_EXIT_FAILED);
+    /* A Ctrl-C is the coordinator's to handle. */
+    setpgid(0, 0);
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    if (dup2(fd, 3) < 0 || close_range(4, ~0U, 0) < 0)
+        _exit(BASE_EXIT_FAILED);
+    struct campaign_job work = {.config = c->run->config,
+                                .cell = &c->run->cells[job->cell],
+                                .program_dir = c->run->program_dir,
+                                .first = job->first,
+                                .count = job->count};
+    _exit(campaign_worker_main(&work, fcntl(3, F_SETFD, FD_CLOEXEC) < 0 ? -1 : 3));
+}
+
+static void slot_check_end(struct slot *slot)
+{
+    struct coordinator *c = slot->c;
+    if (!slot->busy || slot->pidfd >= 0 || loop_op_pending(&slot->lines.op) || !slot->lines.ended)
+        return;
+    campaign_lines_free(&slot->lines);
+    slot->busy = false;
+    c->running--;
+    job_ended(c, &slot->job);
+    fill_slots(c);
+}
+
+static void on_worker_line(struct campaign_lines *lines, char *line, size_t len)
+{
+    take_line(lines, line, len);
+    if (!line)
+        slot_check_end(lines->owner);
+}
+
+static void worker_died(struct loop_op *op, int res)
+{
+    struct slot *slot = op->owner;
+    siginfo_t info = {0};
+    (void)res;
+    if (waitid(P_PIDFD, (id_t)slot->pidfd, &info, WEXITED) == 0 && info.si_code != CLD_EXITED && !stopping(slot->c))
+        say(slot->c, slot, "its worker was killed");
+    close(slot->pidfd);
+    slot->pidfd = -1;
+    slot_check_end(slot);
+}
+
+static int start_worker(struct coordinator *c, struct slot *slot, const struct job *job)
+{
+    int ends[2];
+    pid_t parent = getpid();
+    if (pipe2(ends, O_CLOEXEC) < 0)
+        return -errno;
+    /* What is buffered must not be written twice. */
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid == 0)
+        worker_main(c, job, ends[1], parent);
+    int res = pid < 0 ? -errno : 0;
+    close(ends[1]);
+    int pidfd = pid < 0 ? -1 : (int)syscall(SYS_pidfd_open, pid, 0);
+    if (pid > 0 && pidfd < 0) {
+        res = -errno;
+        kill(pid, SIGKILL);
+        waitpid(pid, NULL, 0);
+    }
+    if (res < 0) {
+        close(ends[0]);
+        return res;
+    }
+    *slot = (struct slot){.c = c, .job = *job, .busy = true, .pid = pid, .pidfd = pidfd};
+    loop_op_init(&slot->died_op, worker_died, slot);
+    loop_poll(c->loop, &slot->died_op, pidfd, POLLIN);
+    campaign_lines_start(&slot->lines, c->loop, ends[0], CAMPAIGN_LINE_MAX, on_worker_line, slot);
+    c->running++;
+    return 0;
+}
+
+static void fill_slots(struct coordinator *c)
+{
+    for (size_t i = 0; i < c->run->parallel && c->next < c->end && !stopping(c); i++) {
+        if (c->slots[i].busy)
+            continue;
+        struct job job = c->jobs[c->next];
+        int res = start_worker(c, &c->slots[i], &job);
+        if (res < 0) {
+            base_error("no worker could be started: %s", strerror(-res));
+            stop_for(c, res);
+            return;
+        }
+        c->next++;
+    }
+    if (c->running == 0)
+        loop_stop(c->loop);
+}
+
+/* ---- life ------------------------------------------------------------------------------------ */
+
+static void on_status(struct loop_op *op, int res)
+{
+    struct coordinator *c = op->owner;
+    if (res < 0 || c->over)
+        return;
+    campaign_progress_show(&c->progress, c->done, c->running);
+    loop_timer(c->loop, op, base_now_ns() + STATUS_NS);
+}
+
+static void begin_progress(struct coordinator *c)
+{
+    uint64_t total = 0;
+    for (size_t i = 0; i < c->run->n; i++) {
+        total += c->run->tallies[i].trials;
+        c->done += c->run->tallies[i].measured;
+    }
+    campaign_progress_init(&c->progress, total, c->done);
+    loop_op_init(&c->status_op, on_status, c);
+    if (c->progress.terminal)
+        loop_timer(c->loop, &c->status_op, base_now_ns() + STATUS_NS);
+}
+
+/* They stay blocked when we are done: one that comes while the summary is being written must not lose it. */
+static int watch_signals(struct coordinator *c)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGHUP);
+    loop_op_init(&c->signal_op, on_signal, c);
+    if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+        return -errno;
+    c->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (c->signal_fd < 0)
+        return -errno;
+    loop_poll(c->loop, &c->signal_op, c->signal_fd, POLLIN);
+    return 0;
+}
+
+static void finish(struct coordinator *c)
+{
+    c->over = true;
+    loop_cancel(c->loop, &c->status_op);
+    loop_cancel(c->loop, &c->signal_op);
+    while (loop_pending(c->loop) > 0 && loop_run_once(c->loop, STATUS_NS) == 0)
+        ;
+    campaign_progress_hide(&c->progress);
+    if (c->signal_fd >= 0)
+        close(c->signal_fd);
+    free(c->slots);
+    free(c->jobs);
+    free(c->unmeasured);
+}
+
+int campaign_coordinate(struct campaign_run *run)
+{
+    struct coordinator c = {.run = run, .loop = run->loop, .signal_fd = -1};
+    c.slots = calloc(run->parallel, sizeof(*c.slots));
+    c.unmeasured = calloc(run->n, sizeof(*c.unmeasured));
+    int res = c.slots && c.unmeasured ? plan_jobs(&c) : -ENOMEM;
+    if (res == 0)
+        res = watch_signals(&c);
+    if (res == 0) {
+        begin_progress(&c);
+        fill_slots(&c);
+        while (c.running > 0 && res == 0)
+            res = loop_run(c.loop);
+    }
+    if (res < 0 && !c.err)
+        base_error("the campaign could not be run: %s", strerror(-res));
+    finish(&c);
+    if (res == 0 && c.err)
+        res = c.err;
+    return res == 0 && c.hopeless ? -ECANCELED : res;
+}

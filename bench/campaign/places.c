@@ -1,0 +1,49 @@
+/* Where profiles, campaigns and the companion programs are. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "bench/campaign/campaign.h"
+
+#ifndef BENCH_DATADIR
+#error "BENCH_DATADIR comes from the Makefile"
+#endif
+
+const char *campaign_data_dir(void)
+{
+    const char *dir = getenv("PUNCHBENCH_DATA");
+    return dir && *dir ? dir : BENCH_DATADIR;
+}
+
+int campaign_program_dir(char out[PATH_MAX])
+{
+    ssize_t n = readlink("/proc/self/exe", out, PATH_MAX - 1);
+    if (n < 0)
+        return -errno;
+    out[n] = '\0';
+    char *slash = strrchr(out, '/');
+    if (!slash)
+        return -ENOENT;
+    *slash = '\0';
+    return 0;
+}
+
+int campaign_make_dirs(const char *path)
+{
+    char buf[PATH_MAX];
+    size_t len = strlen(path);
+    if (len >= sizeof(buf))
+        return -ENAMETOOLONG;
+    memcpy(buf, path, len + 1);
+    for (char *p = buf + 1; *p; p++) {
+        if (*p != '/')
+            continue;
+        *p = '\0';
+        if (mkdir(buf, 0777) < 0 && errno != EEXIST)
+            return -errno;
+        *p = '/';
+    }
+    return mkdir(buf, 0777) < 0 && errno != EEXIST ? -errno : 0;
+}

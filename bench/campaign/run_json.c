@@ -1,0 +1,161 @@
+/* run.json: what is measured, with every value filled in, and on what machine. */
+#include <errno.h>
+#include <ini.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "bench/campaign/campaign.h"
+
+/* ---- parts ----------------------------------------------------------------------------------- */
+
+static json_t *names_json(const struct campaign_config *c, const size_t *nats, size_t n)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < n; i++)
+        json_array_append_new(list, json_string(c->profiles[nats[i]].name));
+    return list;
+}
+
+static json_t *techniques_json(const struct campaign_config *c)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < c->n_techniques; i++) {
+        const struct campaign_choice *choice = &c->techniques[i];
+        json_t *mode = choice->mode ? json_string(choice->mode) : json_null();
+        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s, s:o}", "label", choice->label, "technique",
+                                              choice->technique->name, "program", choice->technique->program,
+                                              "transport", choice->technique->transport, "mode", mode));
+    }
+    return list;
+}
+
+static json_t *expects_json(const struct campaign_config *c)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < c->n_expects; i++)
+        json_array_append_new(list, json_string(c->expects[i].text));
+    return list;
+}
+
+static int on_profile_key(void *user, const char *section, const char *name, const char *value)
+{
+    (void)section;
+    return json_object_set_new(user, name, json_string(value)) == 0;
+}
+
+/* The file's own keys and values, so that a new key needs nothing here. */
+static json_t *profile_json(const char *dir, const char *name)
+{
+    char path[PATH_MAX];
+    json_t *out = json_object();
+    if ((size_t)snprintf(path, sizeof(path), "%s/%s.ini", dir, name) < sizeof(path))
+        ini_parse(path, on_profile_key, out);
+    return out;
+}
+
+static json_t *profiles_json(const struct campaign_config *c, const char *dir)
+{
+    json_t *out = json_object();
+    for (size_t i = 0; i < c->n_profiles; i++)
+        json_object_set_new(out, c->profiles[i].name, profile_json(dir, c->profiles[i].name));
+    return out;
+}
+
+static json_t *cells_json(const struct campaign_cell *cells, size_t n)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < n; i++)
+        json_array_append_new(list, json_pack("{s:s, s:I}", "cell", cells[i].name, "seed", (json_int_t)cells[i].seed));
+    return list;
+}
+
+static json_t *campaign_json(const struct campaign_config *c, const char *filter)
+{
+    json_t *link = json_pack("{s:I, s:I, s:f}", "rtt_ns", (json_int_t)c->link.rtt_ns, "jitter_ns",
+                             (json_int_t)c->link.jitter_ns, "loss", c->link.loss);
+    json_t *out = json_pack("{s:s, s:I, s:I, s:I}", "name", c->name, "seed", (json_int_t)c->seed, "trials",
+                            (json_int_t)c->trials, "timeout_ns", (json_int_t)c->timeout_ns);
+    json_object_set_new(out, "nats_a", names_json(c, c->nats_a, c->n_a));
+    json_object_set_new(out, "nats_b", names_json(c, c->nats_b, c->n_b));
+    json_object_set_new(out, "techniques", techniques_json(c));
+    json_object_set_new(out, "link", link);
+    json_object_set_new(out, "expect", expects_json(c));
+    json_object_set_new(out, "filter", filter ? json_string(filter) : json_null());
+    return out;
+}
+
+static json_t *started_json(void)
+{
+    char text[32] = "";
+    time_t now = time(NULL);
+    struct tm tm;
+    if (gmtime_r(&now, &tm))
+        strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm);
+    return json_string(text);
+}
+
+json_t *campaign_run_json(const struct campaign_config *config, const struct campaign_cell *cells, size_t n,
+                          const char *filter, const char *profile_dir, const char *loop_features)
+{
+    struct utsname uts;
+    if (uname(&uts) < 0)
+        return NULL;
+    json_t *out = json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:i, s:s}", "schema", RECORD_SCHEMA, "type", "run",
+                            "version", base_version(), "kernel", uts.release, "machine", uts.machine, "loop_features",
+                            loop_features, "cpus", (int)sysconf(_SC_NPROCESSORS_ONLN), "clock", "CLOCK_MONOTONIC");
+    if (!out)
+        return NULL;
+    json_object_set_new(out, "started", started_json());
+    json_object_set_new(out, "parallel", config->parallel ? json_integer((json_int_t)config->parallel) : json_null());
+    json_object_set_new(out, "campaign", campaign_json(config, filter));
+    json_object_set_new(out, "profiles", profiles_json(config, profile_dir));
+    json_object_set_new(out, "cells", cells_json(cells, n));
+    return out;
+}
+
+/* ---- comparing ------------------------------------------------------------------------------- */
+
+static void shorten(const json_t *value, char *buf, size_t cap)
+{
+    char *text = value ? json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
+    snprintf(buf, cap, "%.*s%s", (int)cap - 4, text ? text : "nothing", text && strlen(text) > cap - 4 ? "..." : "");
+    free(text);
+}
+
+/* The first member that differs; NULL = none. */
+static const char *find_difference(const json_t *there, const json_t *here)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)here, key, value) if (!json_equal(json_object_get(there, key), value)) return key;
+    json_object_foreach((json_t *)there, key, value) if (!json_object_get(here, key)) return key;
+    return NULL;
+}
+
+static bool same_part(const json_t *there, const json_t *here, const char *part, char err[CAMPAIGN_ERROR_LEN])
+{
+    const json_t *old = json_object_get(there, part), *new = json_object_get(here, part);
+    const char *key = find_difference(old, new);
+    char was[120], is[120];
+    if (!key)
+        return true;
+    shorten(json_object_get(old, key), was, sizeof(was));
+    shorten(json_object_get(new, key), is, sizeof(is));
+    snprintf(err, CAMPAIGN_ERROR_LEN, "%s %s is %s there and %s here", part, key, was, is);
+    return false;
+}
+
+bool campaign_run_same(const json_t *there, const json_t *here, char err[CAMPAIGN_ERROR_LEN])
+{
+    const json_t *schema = json_object_get(there, "schema");
+    if (!json_is_integer(schema) || json_integer_value(schema) != RECORD_SCHEMA)
+        return campaign_fail(false, err, "it is not a run.json of this version's format (schema %d)", RECORD_SCHEMA);
+    if (!same_part(there, here, "campaign", err) || !same_part(there, here, "profiles", err))
+        return false;
+    if (!json_equal(json_object_get(there, "cells"), json_object_get(here, "cells")))
+        return campaign_fail(false, err, "its cells or their seeds are others");
+    return true;
+}

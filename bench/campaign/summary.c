@@ -1,0 +1,159 @@
+/* What came out: a row a cell, for programs (summary.csv) and for people (the table), and the controls. */
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "bench/campaign/campaign.h"
+
+static double rate_of(const struct campaign_tally *t)
+{
+    return t->measured ? (double)t->outcomes[RECORD_OK] / (double)t->measured : 0;
+}
+
+static uint64_t connect_quantile(const struct campaign_tally *t, double q)
+{
+    return record_quantile(t->connect_ns, t->n_connect, q);
+}
+
+/* ---- summary.csv ----------------------------------------------------------------------------- */
+
+static void csv_head(FILE *out)
+{
+    fputs("cell,nat_a,nat_b,technique,mode,transport,rtt_ms,trials,ok,rate,wilson_lo,wilson_hi,"
+          "connect_p50_ns,connect_p99_ns",
+          out);
+    for (unsigned o = RECORD_OK + 1; o < RECORD_OUTCOMES; o++)
+        fprintf(out, ",%s", record_outcome_name(o));
+    fputc('\n', out);
+}
+
+static void csv_row(FILE *out, const struct campaign_config *config, const struct campaign_cell *cell,
+                    const struct campaign_tally *t)
+{
+    struct record_interval w = record_wilson(t->outcomes[RECORD_OK], t->measured, RECORD_Z95);
+    const struct campaign_choice *choice = cell->choice;
+    fprintf(out, "%s,%s,%s,%s,%s,%s,%.10g,%llu,%llu,", cell->name, cell->nat_a->name, cell->nat_b->name,
+            choice->technique->name, choice->mode ? choice->mode : "", choice->technique->transport,
+            (double)config->link.rtt_ns / (double)BASE_NS_PER_MS, (unsigned long long)t->measured,
+            (unsigned long long)t->outcomes[RECORD_OK]);
+    if (t->measured)
+        fprintf(out, "%.6f", rate_of(t));
+    fprintf(out, ",%.6f,%.6f,", w.lo, w.hi);
+    if (t->n_connect)
+        fprintf(out, "%llu,%llu", (unsigned long long)connect_quantile(t, 0.5),
+                (unsigned long long)connect_quantile(t, 0.99));
+    else
+        fputc(',', out);
+    for (unsigned o = RECORD_OK + 1; o < RECORD_OUTCOMES; o++)
+        fprintf(out, ",%llu", (unsigned long long)t->outcomes[o]);
+    fputc('\n', out);
+}
+
+void campaign_summary_csv(FILE *out, const struct campaign_config *config, const struct campaign_cell *cells,
+                          const struct campaign_tally *tallies, size_t n)
+{
+    csv_head(out);
+    for (size_t i = 0; i < n; i++)
+        csv_row(out, config, &cells[i], &tallies[i]);
+}
+
+int campaign_summary_write(const char *dir, const struct campaign_config *config, const struct campaign_cell *cells,
+                           const struct campaign_tally *tallies, size_t n)
+{
+    char path[PATH_MAX], fresh[PATH_MAX];
+    if ((size_t)snprintf(path, sizeof(path), "%s/summary.csv", dir) >= sizeof(path) ||
+        (size_t)snprintf(fresh, sizeof(fresh), "%s/summary.csv.new", dir) >= sizeof(fresh))
+        return -ENAMETOOLONG;
+    FILE *f = fopen(fresh, "we");
+    if (!f)
+        return -errno;
+    errno = 0;
+    campaign_summary_csv(f, config, cells, tallies, n);
+    int res = fflush(f) == 0 && !ferror(f) ? 0 : -(errno ? errno : EIO);
+    if (fclose(f) < 0 && res == 0)
+        res = -errno;
+    if (res == 0 && rename(fresh, path) < 0)
+        res = -errno;
+    if (res < 0)
+        unlink(fresh);
+    return res;
+}
+
+/* ---- the table ------------------------------------------------------------------------------- */
+
+struct widths {
+    int nat_a, nat_b, technique;
+};
+
+static void widen(int *width, const char *text)
+{
+    int len = (int)strlen(text);
+    if (len > *width)
+        *width = len;
+}
+
+static void table_row(FILE *out, const struct widths *w, const struct campaign_cell *cell,
+                      const struct campaign_tally *t)
+{
+    struct record_interval i = record_wilson(t->outcomes[RECORD_OK], t->measured, RECORD_Z95);
+    char score[48], interval[32] = "-", p50[24] = "-", p99[24] = "-";
+    snprintf(score, sizeof(score), "%llu/%llu", (unsigned long long)t->outcomes[RECORD_OK],
+             (unsigned long long)t->measured);
+    if (t->measured)
+        snprintf(interval, sizeof(interval), "%5.1f - %5.1f %%", 100 * i.lo, 100 * i.hi);
+    if (t->n_connect) {
+        snprintf(p50, sizeof(p50), "%.1f ms", (double)connect_quantile(t, 0.5) / (double)BASE_NS_PER_MS);
+        snprintf(p99, sizeof(p99), "%.1f ms", (double)connect_quantile(t, 0.99) / (double)BASE_NS_PER_MS);
+    }
+    fprintf(out, "%-*s  %-*s  %-*s  %9s  %15s  %10s  %10s\n", w->nat_a, cell->nat_a->name, w->nat_b, cell->nat_b->name,
+            w->technique, cell->choice->label, score, interval, p50, p99);
+}
+
+void campaign_summary_table(FILE *out, const struct campaign_cell *cells, const struct campaign_tally *tallies,
+                            size_t n)
+{
+    struct widths w = {5, 5, 9};
+    for (size_t i = 0; i < n; i++) {
+        widen(&w.nat_a, cells[i].nat_a->name);
+        widen(&w.nat_b, cells[i].nat_b->name);
+        widen(&w.technique, cells[i].choice->label);
+    }
+    fprintf(out, "%-*s  %-*s  %-*s  %9s  %15s  %10s  %10s\n", w.nat_a, "NAT a", w.nat_b, "NAT b", w.technique,
+            "technique", "ok/trials", "95 % interval", "p50", "p99");
+    for (size_t i = 0; i < n; i++)
+        table_row(out, &w, &cells[i], &tallies[i]);
+}
+
+/* ---- the controls ---------------------------------------------------------------------------- */
+
+static bool holds(const struct campaign_expect *e, const struct campaign_tally *t)
+{
+    /* Half a trial: rates are written with few digits. */
+    double off = rate_of(t) - e->rate, half = 0.5 / (double)t->measured;
+    switch (e->op) {
+    case CAMPAIGN_AT_LEAST:
+        return off > -half;
+    case CAMPAIGN_AT_MOST:
+        return off < half;
+    default:
+        return fabs(off) < half;
+    }
+}
+
+size_t campaign_summary_check(FILE *out, const struct campaign_config *config, const struct campaign_cell *cells,
+                              const struct campaign_tally *tallies, size_t n)
+{
+    size_t violated = 0;
+    for (size_t i = 0; i < n; i++) {
+        const struct campaign_expect *e = campaign_expect_for(config, &cells[i]);
+        if (!e || !tallies[i].measured || holds(e, &tallies[i]))
+            continue;
+        fprintf(out, "not as expected: %s: %llu of %llu ok, but %s:%d says %s\n", cells[i].name,
+                (unsigned long long)tallies[i].outcomes[RECORD_OK], (unsigned long long)tallies[i].measured,
+                config->path, e->line, e->text);
+        violated++;
+    }
+    return violated;
+}

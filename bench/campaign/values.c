@@ -1,0 +1,75 @@
+/* Values of a campaign file that are more than a number: percentages, expectations, links. */
+#include <ctype.h>
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bench/campaign/campaign.h"
+
+/* Digits with at most one point: what strtod takes beyond that (hex, "inf", signs) nobody means here. */
+static bool is_decimal(const char *text, size_t len)
+{
+    size_t digits = 0, points = 0;
+    for (size_t i = 0; i < len; i++) {
+        digits += isdigit((unsigned char)text[i]) != 0;
+        points += text[i] == '.';
+    }
+    return digits > 0 && points <= 1 && digits + points == len;
+}
+
+int campaign_parse_percent(const char *text, double *out)
+{
+    size_t len = strlen(text);
+    if (strcmp(text, "0") == 0) {
+        *out = 0;
+        return 0;
+    }
+    if (len < 2 || text[len - 1] != '%' || !is_decimal(text, len - 1))
+        return -EINVAL;
+    double value = strtod(text, NULL) / 100;
+    if (value > 1)
+        return -EINVAL;
+    *out = value;
+    return 0;
+}
+
+static int parse_pattern(const char *pattern, struct campaign_expect *out)
+{
+    char *const parts[3] = {out->nat_a, out->nat_b, out->technique};
+    for (int i = 0; i < 3; i++) {
+        size_t len = strcspn(pattern, "/");
+        if (len == 0 || len >= sizeof(out->nat_a) || (pattern[len] == '/') != (i < 2))
+            return -EINVAL;
+        memcpy(parts[i], pattern, len);
+        parts[i][len] = '\0';
+        pattern += len + 1;
+    }
+    return 0;
+}
+
+int campaign_expect_parse(const char *pattern, const char *value, struct campaign_expect *out,
+                          char err[CAMPAIGN_ERROR_LEN])
+{
+    *out = (struct campaign_expect){.op = CAMPAIGN_EXACTLY};
+    snprintf(out->text, sizeof(out->text), "%.100s = %.50s", pattern, value);
+    if (parse_pattern(pattern, out) < 0)
+        return campaign_fail(-EINVAL, err,
+                             "'%.80s' is no pattern; write NAT-A/NAT-B/TECHNIQUE, each with * where any will do, and a "
+                             "mode as TECHNIQUE-MODE",
+                             pattern);
+    if (strncmp(value, ">=", 2) == 0 || strncmp(value, "<=", 2) == 0) {
+        out->op = *value == '>' ? CAMPAIGN_AT_LEAST : CAMPAIGN_AT_MOST;
+        value += 2 + strspn(value + 2, " \t");
+    }
+    if (campaign_parse_percent(value, &out->rate) < 0)
+        return campaign_fail(-EINVAL, err, "'%.40s' is no rate; write 100%%, >= 99%% or <= 1%%", value);
+    return 0;
+}
+
+struct lab_link campaign_access_link(const struct campaign_link *link)
+{
+    /* A round trip crosses four access links, one way crosses two; losses multiply. */
+    return (struct lab_link){
+        .delay_ns = link->rtt_ns / 4, .jitter_ns = link->jitter_ns / 2, .loss = 1 - sqrt(1 - link->loss)};
+}
