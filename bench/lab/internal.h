@@ -66,6 +66,7 @@ struct lab {
     struct lab_queue queue;
     struct loop_op timer;
     uint64_t timer_ns; /* when the pending timer fires */
+    uint64_t fired_ns; /* when it last did */
     struct lab_lateness late;
     struct lab_counters counters;
     union base_ep keep;

@@ -95,7 +95,9 @@ int lab_queue_push(struct lab_queue *q, uint64_t due_ns, void *to, const uint8_t
     if (q->n >= q->max_parcels || q->bytes + len > q->max_bytes)
         return -ENOBUFS;
     struct lab_parcel *parcel = malloc(sizeof(*parcel) + len);
-    if (!parcel || make_room(q) < 0) {
+    if (!parcel)
+        return -ENOMEM;
+    if (make_room(q) < 0) {
         free(parcel);
         return -ENOMEM;
     }
@@ -104,7 +106,9 @@ int lab_queue_push(struct lab_queue *q, uint64_t due_ns, void *to, const uint8_t
     parcel->len = (uint32_t)len;
     memcpy(parcel->data, data, len);
     q->bytes += len;
-    sift_up(q, q->n++, (struct lab_queue_slot){due_ns, q->seq++, parcel});
+    struct lab_queue_slot slot = {.due_ns = due_ns, .seq = q->seq++};
+    slot.parcel = parcel;
+    sift_up(q, q->n++, slot);
     return 0;
 }
 

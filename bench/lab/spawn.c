@@ -198,7 +198,10 @@ static void __attribute__((noreturn)) helper_main(const struct lab_spawner *s, c
         pid = (pid_t)syscall(SYS_clone, CLONE_PARENT | SIGCHLD, NULL, NULL, NULL, NULL);
     if (pid == 0)
         child_main(host, cmd, report, parent);
-    say(report, pid < 0 ? (struct report){.err = -errno} : (struct report){.pid = pid});
+    struct report result = {.pid = pid};
+    if (pid < 0)
+        result = (struct report){.err = -errno};
+    say(report, result);
     _exit(0);
 }
 

@@ -135,9 +135,9 @@ static void labels_that_lie(void **state)
 static void long_lines(void **state)
 {
     (void)state;
-    char text[1024] = HEAD "; ";
-    memset(text + strlen(text), 'x', 700);
-    strcat(text, "\nports = random\n");
+    char text[1024], filler[700];
+    memset(filler, 'x', sizeof(filler));
+    snprintf(text, sizeof(text), HEAD "; %.*s\nports = random\n", (int)sizeof(filler), filler);
     refused(text, 3, "longer than");
 }
 
