@@ -1,0 +1,93 @@
+/*
+ * One session of two peers: who is who, the trials one after the other, the joint records. No socket, no clock: frames
+ * come in, frames go out through the host, time is passed. server.c is the host; tests are another.
+ */
+#ifndef BENCH_RENDEZVOUS_SESSION_H
+#define BENCH_RENDEZVOUS_SESSION_H
+
+#include "bench/base/base.h"
+#include "bench/record/record.h"
+#include "bench/wire/wire.h"
+
+#define SESSION_TECHNIQUE_MAX 31
+#define SESSION_OPTIONS_MAX   2047
+#define SESSION_TRIALS_MAX    1000000000
+
+/* How long S waits for what a peer owes it. */
+#define SESSION_FACTS_NS  (20 * BASE_NS_PER_S)
+#define SESSION_PLAN_NS   (10 * BASE_NS_PER_S)
+#define SESSION_REPORT_NS (10 * BASE_NS_PER_S)
+/* Longest deadline that a plan may set. */
+#define SESSION_DEADLINE_MAX_NS (24 * 3600 * BASE_NS_PER_S)
+/* The joint record, with both reports in it, has to fit into one frame. */
+#define SESSION_REPORT_MAX (WIRE_FRAME_MAX / 2 - 4096)
+
+struct session;
+
+/* What a session needs of the world. `peer` is what session_join() was given. */
+struct session_host {
+    void (*send)(void *peer, const uint8_t *frame, size_t len);
+    /* The session is done with this peer: close when the peer did, or soon. No call for it comes after this. */
+    void (*finish)(void *peer);
+    /* One joint record, a JSON line without its newline. */
+    void (*record)(struct session_host *host, const char *line);
+    /* With `step`: the session waits for session_step() before its next trial. */
+    void (*want_step)(struct session_host *host, struct session *s);
+    bool step;
+    struct base_rng masks;
+    uint8_t scratch[WIRE_FRAME_MAX];
+};
+
+/* What HELLO says. */
+struct session_hello {
+    char session[WIRE_SESSION_MAX + 1];
+    char technique[SESSION_TECHNIQUE_MAX + 1];
+    char options[SESSION_OPTIONS_MAX + 1];
+    enum wire_role role;
+    uint64_t trials, first, seed;
+    uint8_t nonce[WIRE_NONCE_LEN];
+};
+
+/* Reads a HELLO. 0, or -EBADMSG with a reason (static). */
+int session_read_hello(const struct wire_reader *r, struct session_hello *out, const char **why);
+
+struct session_place {
+    const union base_ep *stun; /* where to sample, the best first */
+    size_t n_stun;
+    const union base_ep *seen;
+    uint64_t rtt_ns; /* the first measurement */
+};
+
+/* NULL when out of memory. `host` outlives it. */
+struct session *session_create(struct session_host *host, const char *name);
+void session_free(struct session *s);
+
+/* A proven peer joins. 0 with its role, or the enum wire_error that it is to be told, with a reason (static). */
+int session_join(struct session *s, const struct session_hello *hello, const struct session_place *place, void *peer,
+                 uint64_t now, enum wire_role *role, const char **why);
+/* A frame from `role`. 0, or -EPROTO with a reason (static): the host tells the peer, then calls session_left(). */
+int session_frame(struct session *s, enum wire_role role, enum wire_frame_type type, const struct wire_reader *r,
+                  uint64_t now, const char **why);
+/* The peer's connection ended. */
+void session_left(struct session *s, enum wire_role role);
+/* The line that `step` waits for is there. */
+void session_step(struct session *s, uint64_t now);
+/* Looks at the deadline. */
+void session_tick(struct session *s, uint64_t now);
+/* Nobody is left in it: the host frees it. */
+bool session_over(const struct session *s);
+const char *session_name(const struct session *s);
+
+/* Start delays that let both sides start at the same instant, from their round trips to S: the nearer one waits for
+ * what the farther one's copy of the plan takes longer. */
+void session_delays(uint64_t rtt_a_ns, uint64_t rtt_b_ns, uint64_t *delay_a_ns, uint64_t *delay_b_ns);
+
+/* For the host's lists. */
+struct session_links {
+    struct session *next;      /* in its bucket */
+    struct session *step_next; /* among those that wait for a line */
+    bool stepping;
+};
+struct session_links *session_links(struct session *s);
+
+#endif
