@@ -41,7 +41,7 @@ struct campaign_technique {
     const char *name;
     const char *program;
     const char *transport;
-    const char *mode;         /* passed with --mode; NULL = the program's only one */
+    const char *mode;         /* the default one, passed with --mode */
     const char *const *modes; /* what NAME:MODE may say, NULL-terminated */
     const char *doc;
 };
@@ -52,7 +52,7 @@ const struct campaign_technique *campaign_techniques(void);
 /* What a campaign names: NAME or NAME:MODE. */
 struct campaign_choice {
     const struct campaign_technique *technique;
-    const char *mode; /* static; NULL = not passed */
+    const char *mode; /* static */
     char label[48];   /* in cell names: "simopen", "portspray-punch", "none" */
 };
 /* 0, or -EINVAL with what is wrong, without a place, in err. */

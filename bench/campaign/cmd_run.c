@@ -35,7 +35,7 @@ static const char doc[] =
     "Measures a campaign: every NAT pair with every technique, in a lab of its own.\v"
     "CAMPAIGN is an INI file, or the name of one that comes with this program (bench list).\n"
     "\n"
-    "  bench run quick                                  a first look, a minute or so\n"
+    "  bench run quick                                  a first look, a minute\n"
     "  bench run quick --filter '*/portspray-punch/*'   only some of its cells\n"
     "  bench run my.ini --out r1                        your own campaign, into r1\n"
     "  bench run my.ini --out r1 --resume               go on after an interruption\n"

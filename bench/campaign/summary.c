@@ -35,7 +35,7 @@ static void csv_row(FILE *out, const struct campaign_config *config, const struc
     struct record_interval w = record_wilson(t->outcomes[RECORD_OK], t->measured, RECORD_Z95);
     const struct campaign_choice *choice = cell->choice;
     fprintf(out, "%s,%s,%s,%s,%s,%s,%.10g,%llu,%llu,", cell->name, cell->nat_a->name, cell->nat_b->name,
-            choice->technique->name, choice->mode ? choice->mode : "", choice->technique->transport,
+            choice->technique->name, choice->mode, choice->technique->transport,
             (double)config->link.rtt_ns / (double)BASE_NS_PER_MS, (unsigned long long)t->measured,
             (unsigned long long)t->outcomes[RECORD_OK]);
     if (t->measured)

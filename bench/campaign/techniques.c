@@ -5,12 +5,15 @@
 
 #include "bench/campaign/campaign.h"
 
-static const char *const simopen_modes[] = {"none", NULL};
+/* The only mode of a technique goes unnamed in cell names. */
+#define PLAIN "plain"
+
+static const char *const simopen_modes[] = {PLAIN, "none", NULL};
 static const char *const portspray_modes[] = {"punch", "none", NULL};
 static const char *const no_modes[] = {NULL};
 
 static const struct campaign_technique table[] = {
-    {"simopen", "simopen", "tcp", NULL, simopen_modes,
+    {"simopen", "simopen", "tcp", PLAIN, simopen_modes,
      "TCP simultaneous open from the registered port, with a listener on the same port"},
     {"portspray", "portspray", "udp", "punch", portspray_modes, "UDP hole punching; punch: the classic one"},
     {"none", "portspray", "udp", "none", no_modes, "control: sends nothing, so nothing may connect"},
@@ -77,7 +80,7 @@ int campaign_choice_parse(const char *text, struct campaign_choice *out, char er
             return res;
     }
     /* The control is its own name already. */
-    if (out->mode && strcmp(t->name, out->mode) != 0)
+    if (strcmp(out->mode, PLAIN) != 0 && strcmp(t->name, out->mode) != 0)
         snprintf(out->label, sizeof(out->label), "%s-%s", t->name, out->mode);
     else
         snprintf(out->label, sizeof(out->label), "%s", t->name);

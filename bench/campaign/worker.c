@@ -314,10 +314,8 @@ static int start_peer(struct worker *w, struct program *p, struct lab_host *host
         add_number(&a, "--first-trial", job->first, "");
         add_number(&a, "--seed", job->cell->seed, "");
         add_number(&a, "--timeout", job->config->timeout_ns, "ns");
-        if (job->cell->choice->mode) {
-            add_arg(&a, "--mode");
-            add_arg(&a, job->cell->choice->mode);
-        }
+        add_arg(&a, "--mode");
+        add_arg(&a, job->cell->choice->mode);
     }
     return program_start(w, p, host, a.argv, -1, -1);
 }

@@ -1,0 +1,428 @@
+#!/usr/bin/env bats
+# The program bench: its command line, and the coordinator with stand-ins for rendezvous and the peers. Pins: bad input
+# that starts something or gives the wrong status; a trial lost, repeated or dropped from the denominator when programs
+# die, hang or lie, when the campaign is killed, and when it is resumed.
+
+setup_file()
+{
+    export FAKE_DIR=$BATS_FILE_TMPDIR/bin
+    mkdir -p "$FAKE_DIR"
+    # Programs are looked for beside the binary itself.
+    cp "$BUILD/bin/bench" "$FAKE_DIR/bench"
+    fake_server >"$FAKE_DIR/rendezvous"
+    fake_peer >"$FAKE_DIR/simopen"
+    cp "$FAKE_DIR/simopen" "$FAKE_DIR/portspray"
+    chmod +x "$FAKE_DIR"/*
+}
+
+setup()
+{
+    cd "$BATS_TEST_TMPDIR" || return 1
+    export PUNCHBENCH_DATA=$ROOT/bench
+    unset FAKE FAKE_DELAY
+    mkdir -p state
+    cat >c.ini <<END
+[campaign]
+name = c
+trials = 6
+timeout = 50ms
+nats = open, linux-strict
+techniques = simopen, none
+[link]
+rtt = 0
+END
+}
+
+bench()
+{
+    "$FAKE_DIR/bench" "$@"
+}
+
+needs_root()
+{
+    [ "$(id -u)" = 0 ] || skip "needs root"
+}
+
+# The stand-ins of one cell meet in a file that is named after what they share: the cell's PID namespace.
+fake_peer()
+{
+    cat <<'END'
+#!/bin/bash
+while [ $# -gt 0 ]; do
+    case $1 in --session) s=$2 ;; --first-trial) f=$2 ;; --role) r=$2 ;; --trials) n=$2 ;; esac
+    shift
+done
+state=state/$(readlink /proc/self/ns/pid)
+if [ "$r" = a ]; then
+    echo "peer $s $f $n" >>peers.log
+    echo "$s $f $n" >"$state.tmp" && mv "$state.tmp" "$state"
+fi
+case $FAKE in peer-dies) echo "simopen: no way" >&2; exit 1 ;; esac
+while [ ! -e "$state.end" ]; do sleep 0.02; done
+END
+}
+
+fake_server()
+{
+    cat <<'END'
+#!/bin/bash
+[ "$FAKE" = never-ready ] && { echo "rendezvous: address in use" >&2; exit 1; }
+state=state/$(readlink /proc/self/ns/pid) i=0
+rm -f "$state"*  # the kernel gives the numbers of dead namespaces again
+echo "rendezvous: ready" >&2
+while read -r _; do
+    until [ -e "$state" ]; do sleep 0.01; done
+    read -r cell first n <"$state"
+    t=$((first + i)) i=$((i + 1))
+    [ $i = "$n" ] && touch "$state.end"
+    # Once: the second run of the cell goes well. (mkdir is atomic.)
+    if [ "$t" = 3 ] && [ -n "$FAKE" ] && { [[ $FAKE == *-always ]] || mkdir "once-${cell//\//_}" 2>/dev/null; }; then
+        case $FAKE in
+        dies*) echo "rendezvous: I die" >&2; exit 7 ;;
+        wrong*) t=4 ;;
+        garbage*) echo "no record"; continue ;;
+        esac
+    fi
+    [ -n "$FAKE_DELAY" ] && sleep "$FAKE_DELAY"
+    case $cell in
+    */none/*) end='"outcome":"timeout","connect_ns":null' ;;
+    *) end="\"outcome\":\"ok\",\"connect_ns\":$((40000000 + t))" ;;
+    esac
+    echo "{\"schema\":1,\"type\":\"trial\",\"cell\":\"$cell\",\"trial\":$t,\"seed\":1,$end}"
+done
+END
+}
+
+# every_trial_once DIR CELLS TRIALS
+every_trial_once()
+{
+    [ "$(wc -l <"$1/trials.jsonl")" = $(($2 * $3)) ]
+    [ "$(jq -r '"\(.cell) \(.trial)"' "$1/trials.jsonl" | sort -u | wc -l)" = $(($2 * $3)) ]
+}
+
+one_line()
+{
+    [ "${#lines[@]}" = 1 ] || { printf '%s\n' "not one line:" "$output"; return 1; }
+}
+
+# ---- command line --------------------------------------------------------------------------------
+
+@test "no command: usage, status 1; --help and --version: status 0" {
+    run bench
+    [ "$status" = 1 ]
+    run bench --help
+    [ "$status" = 0 ]
+    [[ $output == *"bench run"* && $output == *"bench lab"* && $output == *"bench list"* ]]
+    run bench --version
+    [ "$status" = 0 ]
+    [[ $output == "bench "?* ]]
+    for c in run lab list; do
+        run bench $c --help
+        [ "$status" = 0 ]
+        [[ $output == "Usage: bench $c"* && $output == *"  bench $c "* ]]
+    done
+}
+
+@test "an unknown command says which there are" {
+    run bench frobnicate
+    [ "$status" = 1 ]
+    one_line
+    [[ $output == *"'frobnicate'"*"run, lab, list"* ]]
+}
+
+@test "an unknown option, a missing and a second campaign: status 1" {
+    for args in "run --frob c.ini" "run" "run c.ini c.ini" "run c.ini --trials 0" "run c.ini --trials x" \
+        "run c.ini --parallel 0" "run c.ini --seed -1" "run c.ini --resume" "lab" "lab -a open" \
+        "lab -a open -b open --rtt 40" "lab -a open -b open --loss 1" "list --frob"; do
+        # shellcheck disable=SC2086
+        run bench $args
+        [ "$status" = 1 ] || { echo "$args: status $status"; false; }
+        [ ! -e results ]
+    done
+}
+
+@test "list names profiles, campaigns and techniques; --json is one object" {
+    run bench list
+    [ "$status" = 0 ]
+    [[ $output == *linux-strict* && $output == *quick* && $output == *portspray* ]]
+    bench list --json >list.json
+    [ "$(jq -r '.profiles[] | select(.name == "open") | .description' list.json)" != "" ]
+    [ "$(jq -r '.campaigns[] | select(.name == "quick") | .name' list.json)" = quick ]
+    [ "$(jq -r '.techniques[] | select(.name == "none") | .program' list.json)" = portspray ]
+    mkdir empty
+    PUNCHBENCH_DATA=empty run bench list
+    [ "$status" = 0 ]
+    [[ $output == *"(none)"* ]]
+}
+
+# ---- bad campaigns -------------------------------------------------------------------------------
+
+# refused LINE-NUMBER TEXT: c.ini gives one line that names the place and holds the text; nothing is written.
+refused()
+{
+    run bench run c.ini --out out
+    [ "$status" = 1 ] || { echo "status $status: $output"; return 1; }
+    one_line
+    [[ $output == *"c.ini:$1: "*"$2"* ]] || { echo "$output"; return 1; }
+    [ ! -e out ]
+}
+
+@test "bad campaign files: file, line, and what to do; nothing is started" {
+    cp c.ini good.ini
+    sed 's/^trials.*/trails = 6/' good.ini >c.ini && refused 3 "no key 'trails'; use one of:"
+    sed 's/^trials.*/trials = many/' good.ini >c.ini && refused 3 "write a number"
+    sed 's/^timeout.*/timeout = 50/' good.ini >c.ini && refused 4 "write a time like"
+    sed 's/linux-strict/linux-nope/' good.ini >c.ini && refused 5 "no profile 'linux-nope'"
+    sed 's/linux-strict/open/' good.ini >c.ini && refused 5 "listed twice"
+    sed 's/, none/, telepathy/' good.ini >c.ini && refused 6 "no technique 'telepathy'; use one of:"
+    sed 's/, none/, portspray:window9/' good.ini >c.ini && refused 6 "no mode 'window9'; use one of:"
+    sed 's/^rtt.*/loss = 1/' good.ini >c.ini && refused 8 "percentage"
+    sed 's/^\[link\]/[lnik]/' good.ini >c.ini && refused 8 "no section [lnik]"
+    sed 's/^rtt.*//' good.ini >c.ini && refused 8 "'rtt' is missing in [link]"
+    sed 's/^rtt/what is this/' good.ini >c.ini && refused 8 "no key"
+    { cat good.ini; echo "gibberish"; } >c.ini && refused 9 "neither KEY = VALUE"
+    printf '%s\n' '[expect]' 'open/simopen = 100%' >>good.ini
+    cp good.ini c.ini && refused 10 "NAT-A/NAT-B/TECHNIQUE"
+    sed 's|^open/simopen.*|*/*/* = most|' good.ini >c.ini && refused 10 "'most' is no rate"
+}
+
+@test "no such campaign, no such cell, a folder as campaign: one line, status 1" {
+    run bench run nothing.ini
+    [ "$status" = 1 ]
+    one_line
+    run bench run c.ini --filter 'mars/*'
+    [ "$status" = 1 ]
+    one_line
+    run bench run .
+    [ "$status" = 1 ]
+    one_line
+    [ ! -e results ]
+}
+
+@test "a companion program is missing: one line, status 1" {
+    mkdir lonely && cp "$FAKE_DIR/bench" lonely/
+    run lonely/bench run c.ini --out out
+    [ "$status" = 1 ]
+    one_line
+    [[ $output == *"not beside this one"* ]]
+    [ ! -e out ]
+}
+
+# ---- the coordinator, with stand-ins ----------------------------------------------------------------
+
+@test "a campaign: run.json, every trial once, summary, table" {
+    needs_root
+    run bench run c.ini --out out
+    [ "$status" = 0 ] || { echo "$output"; false; }
+    every_trial_once out 8 6
+    [ "$(jq -r .campaign.trials out/run.json)" = 6 ]
+    [ "$(jq -r '.profiles["linux-strict"].backend' out/run.json)" = netfilter ]
+    [ "$(jq -r '.cells | length' out/run.json)" = 8 ]
+    [ "$(wc -l <out/summary.csv)" = 9 ]
+    grep -q '^open/linux-strict/simopen/rtt0,open,linux-strict,simopen,plain,tcp,0,6,6,1.000000,' out/summary.csv
+    [[ $output == *"results: out"* && $output == *"6/6"* && $output == *"0/6"* ]]
+}
+
+@test "expectations: each violated one has a line, status 2" {
+    needs_root
+    printf '%s\n' '[expect]' '*/*/simopen = 100%' 'open/open/none = 100%' >>c.ini
+    run bench run c.ini --out out
+    [ "$status" = 2 ]
+    [ "$(grep -c '^not as expected: ' <<<"$output")" = 1 ]
+    [[ $output == *"open/open/none/rtt0: 0 of 6 ok, but c.ini:11 says open/open/none = 100%"* ]]
+}
+
+@test "a program that dies once: said with its last words, tried again, nothing missing" {
+    needs_root
+    FAKE=dies run bench run c.ini --out out --filter 'open/open/simopen/*'
+    [ "$status" = 0 ] || { echo "$output"; false; }
+    [[ $output == *"rendezvous (s) ended with status 7 in trial 3"*"I die"* ]]
+    every_trial_once out 1 6
+    # The second run began where the first one ended.
+    [ "$(cat peers.log)" = "$(printf 'peer open/open/simopen/rtt0 %s\n' '0 6' '3 3')" ]
+}
+
+@test "a program that dies always: what is missing counts as errors, status 2" {
+    needs_root
+    FAKE=dies-always run bench run c.ini --out out --filter 'open/open/simopen/*'
+    [ "$status" = 2 ]
+    every_trial_once out 1 6
+    [ "$(jq -r 'select(.outcome == "error") | .trial' out/trials.jsonl | tr '\n' ' ')" = "3 4 5 " ]
+    [[ $output == *"3/6"* ]]
+    [ "$(wc -l <peers.log)" = 2 ]
+}
+
+@test "a record of another trial, and what is no record: refused, tried again" {
+    needs_root
+    FAKE=wrong run bench run c.ini --out out --filter 'open/open/simopen/*'
+    [ "$status" = 0 ]
+    [[ $output == *"wrote trial 4 of open/open/simopen/rtt0 where trial 3"* ]]
+    every_trial_once out 1 6
+    rm -r once-*
+    FAKE=garbage run bench run c.ini --out out2 --filter 'open/open/simopen/*'
+    [ "$status" = 0 ]
+    [[ $output == *"something else than a record: no record"* ]]
+    every_trial_once out2 1 6
+}
+
+@test "a server that cannot start: the campaign stops instead of trying every cell" {
+    needs_root
+    FAKE=never-ready run bench run c.ini --out out --parallel 2
+    [ "$status" = 2 ]
+    [[ $output == *"address in use"* && $output == *"no cell can be measured here"* ]]
+    [ ! -s out/trials.jsonl ]
+}
+
+@test "a peer that cannot start is named, with its last words" {
+    needs_root
+    FAKE=peer-dies FAKE_DELAY=5 run bench run c.ini --out out --filter 'open/open/simopen/*'
+    [ "$status" = 2 ]
+    [[ $output == *"simopen (a) ended with status 1 in trial 0; simopen: no way"* ]]
+}
+
+# ---- interrupting and resuming -----------------------------------------------------------------------
+
+@test "SIGINT: keeps what is there, writes the summary, says how to go on; --resume completes it" {
+    needs_root
+    FAKE_DELAY=0.3 "$FAKE_DIR/bench" run c.ini --out out >log 2>&1 3>&- &
+    local pid=$! status=0
+    until [ "$(wc -l <out/trials.jsonl)" -ge 8 ]; do sleep 0.05; done
+    kill -INT $pid
+    wait $pid || status=$?
+    [ "$status" = 2 ] || { cat log; false; }
+    grep -q -- '--out out --resume' log
+    [ -s out/summary.csv ]
+    [ "$(wc -l <out/trials.jsonl)" -lt 48 ]
+    run bench run c.ini --out out --resume
+    [ "$status" = 0 ] || { echo "$output"; false; }
+    every_trial_once out 8 6
+}
+
+@test "kill -9: nothing stays behind, the lines are whole, --resume completes exactly the missing trials" {
+    needs_root
+    FAKE_DELAY=0.2 "$FAKE_DIR/bench" run c.ini --out out >log 2>&1 3>&- &
+    local pid=$! before
+    until [ "$(wc -l <out/trials.jsonl)" -ge 8 ]; do sleep 0.05; done
+    kill -9 $pid
+    wait $pid || true
+    local i
+    for ((i = 0; i < 100; i++)); do
+        pgrep -f "$FAKE_DIR/" >/dev/null || break
+        sleep 0.05
+    done
+    run pgrep -af "$FAKE_DIR/"
+    [ "$status" = 1 ]
+    jq -es 'length > 0' out/trials.jsonl >/dev/null
+    before=$(wc -l <out/trials.jsonl)
+    cp out/trials.jsonl before.jsonl
+    run bench run c.ini --out out --resume
+    [ "$status" = 0 ] || { echo "$output"; false; }
+    every_trial_once out 8 6
+    cmp before.jsonl <(head -n "$before" out/trials.jsonl)
+}
+
+@test "--resume fills gaps, and cuts off a torn line" {
+    needs_root
+    bench run c.ini --out out --filter 'open/open/*' >/dev/null
+    cp out/trials.jsonl all.jsonl
+    jq -c 'select(.trial != 1 and .trial != 4 and (.trial != 2 or (.cell | test("none") | not)))' all.jsonl \
+        >out/trials.jsonl
+    printf '{"schema":1,"type":"tri' >>out/trials.jsonl
+    : >peers.log
+    run bench run c.ini --out out --filter 'open/open/*' --resume
+    [ "$status" = 0 ] || { echo "$output"; false; }
+    [[ $output == *"torn"* ]]
+    every_trial_once out 2 6
+    [ "$(sort peers.log)" = "$(printf 'peer open/open/%s\n' 'none/rtt0 1 2' 'none/rtt0 4 1' 'simopen/rtt0 1 1' \
+        'simopen/rtt0 4 1')" ]
+    : >peers.log
+    run bench run c.ini --out out --filter 'open/open/*' --resume
+    [ "$status" = 0 ]
+    [ ! -s peers.log ]
+}
+
+@test "results that are not ours stay as they are: one line, status 1" {
+    needs_root
+    bench run c.ini --out out --filter 'open/open/*' >/dev/null
+    cp out/trials.jsonl all.jsonl
+    run bench run c.ini --out out --filter 'open/open/*'
+    [ "$status" = 1 ]
+    one_line
+    [[ $output == *"not empty"*"--resume"* ]]
+    run bench run c.ini --out out --filter 'open/open/*' --trials 7 --resume
+    [ "$status" = 1 ]
+    one_line
+    [[ $output == *"another campaign: campaign trials is 6 there and 7 here"* ]]
+    mkdir foreign && echo x >foreign/notes
+    run bench run c.ini --out foreign --resume
+    [ "$status" = 1 ]
+    one_line
+    echo '{"schema":1,"type":"trial","cell":"mars","trial":0,"outcome":"timeout"}' >>out/trials.jsonl
+    run bench run c.ini --out out --filter 'open/open/*' --resume
+    [ "$status" = 1 ]
+    one_line
+    [[ $output == *"line 13: this campaign has no cell 'mars'"* ]]
+    { cat all.jsonl; head -1 all.jsonl; } >out/trials.jsonl
+    run bench run c.ini --out out --filter 'open/open/*' --resume
+    [ "$status" = 1 ]
+    [[ $output == *"line 13: "*"is there twice"* ]]
+    { echo garbage; cat all.jsonl; } >out/trials.jsonl
+    run bench run c.ini --out out --filter 'open/open/*' --resume
+    [ "$status" = 1 ]
+    [[ $output == *"line 1: no trial record"* ]]
+    [ "$(wc -l <out/trials.jsonl)" = 13 ]
+}
+
+@test "two at once in one folder: the second is refused" {
+    needs_root
+    FAKE_DELAY=0.3 "$FAKE_DIR/bench" run c.ini --out out >log 2>&1 3>&- &
+    local pid=$!
+    until [ -s out/trials.jsonl ]; do sleep 0.05; done
+    run bench run c.ini --out out --resume
+    kill -TERM $pid
+    wait $pid || true
+    [ "$status" = 1 ]
+    one_line
+    [[ $output == *"another bench is writing there"* ]]
+}
+
+@test "a full disk: one line, what is there stays" {
+    needs_root
+    mkdir small
+    if ! unshare -m true 2>/dev/null; then skip "mount namespaces are not allowed here"; fi
+    run unshare -m bash -c "mount -t tmpfs -o size=24k none small && cd small && ln -s ../state state &&
+        '$FAKE_DIR/bench' run ../c.ini --out out --trials 200 --filter 'open/open/simopen/*'; echo status \$?
+        tail -c 1 out/trials.jsonl | od -An -c"
+    [[ $output == *"No space left on device"* && $output == *"status 2"* ]] || { echo "$output"; false; }
+    [[ ${lines[-1]} == *'\n'* && $output != *" 0 of 200 trials"* ]] || { echo "$output"; false; }
+}
+
+# ---- bench lab -------------------------------------------------------------------------------------
+
+@test "lab: commands run in their hosts; the worst status counts; s is stopped" {
+    needs_root
+    run timeout 60 "$FAKE_DIR/bench" lab -a linux-strict -b open --run-a 'echo a is here' --run-b 'echo b is here' \
+        --run-s 'sleep 1000'
+    [ "$status" = 0 ] || { echo "$output"; false; }
+    [[ $output == *"a is here"* && $output == *"b is here"* ]]
+    run timeout 60 "$FAKE_DIR/bench" lab -a open -b open --run-a true --run-b 'exit 3'
+    [ "$status" = 2 ]
+    [[ $output == *"b's command ended with status 3"* ]]
+    run bench lab -a nothing -b open --run-a true
+    [ "$status" = 1 ]
+    one_line
+}
+
+@test "lab: without commands it says how to enter each host, and waits" {
+    needs_root
+    "$FAKE_DIR/bench" lab -a linux-strict -b open >doors 2>&1 3>&- &
+    local pid=$! status=0 door
+    until grep -q 'Ctrl-C' doors; do sleep 0.05; done
+    grep -q '^a  10.1.0.2 ' doors && grep -q '^b  203.0.113.1 ' doors && grep -q '^s  192.0.2.1 ' doors
+    door=$(sed -n 's/^b .* \(nsenter .*\) sh$/\1/p' doors)
+    $door ip -o addr >addresses
+    grep -q '203.0.113.1' addresses
+    kill -INT $pid
+    wait $pid || status=$?
+    [ "$status" = 0 ]
+}
