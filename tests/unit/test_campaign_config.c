@@ -1,0 +1,283 @@
+/*
+ * Campaign files and cells. Pins: a key that is silently ignored, a value that means something else than written, a
+ * cell that is missing or there twice, a seed that two cells share or that changes between versions, a control that
+ * judges the wrong cells.
+ */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "bench/campaign/campaign.h"
+
+#define PROFILES "bench/profiles"
+
+static struct campaign_config config;
+static char err[CAMPAIGN_ERROR_LEN];
+
+static int read_text(const char *text)
+{
+    char path[] = "/tmp/test_campaign_XXXXXX";
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+    close(fd);
+    err[0] = '\0';
+    int res = campaign_config_read(path, PROFILES, &config, err);
+    unlink(path);
+    return res;
+}
+
+#define HEAD "[campaign]\nname = x\ntrials = 5\n"
+#define REST "nats = open, linux-strict\ntechniques = simopen, none\n"
+#define LINK "[link]\nrtt = 40ms\n"
+
+static void reads_every_key(void **state)
+{
+    (void)state;
+    assert_int_equal(read_text("; a comment\n[campaign]\nname = my-run.2\nseed = 9007199254740991\ntrials = 7\n"
+                               "timeout = 1.5s\nparallel = 3\nnats-a = open\nnats-b = linux-strict , linux-random\n"
+                               "techniques = simopen, portspray:punch, none\n[link]\nrtt = 40ms\njitter = 2ms\n"
+                               "loss = 0.5%\n[expect]\nopen/*/simopen = 100%\n*/*/none = <= 1%\n"),
+                     0);
+    assert_string_equal(config.name, "my-run.2");
+    assert_true(config.seed == 9007199254740991ULL && config.trials == 7 && config.parallel == 3);
+    assert_true(config.timeout_ns == 1500 * BASE_NS_PER_MS);
+    assert_true(config.link.rtt_ns == 40 * BASE_NS_PER_MS && config.link.jitter_ns == 2 * BASE_NS_PER_MS);
+    assert_true(config.link.loss == 0.005);
+    assert_int_equal(config.n_profiles, 3);
+    assert_true(config.n_a == 1 && config.n_b == 2 && config.n_techniques == 3);
+    assert_string_equal(config.profiles[config.nats_b[1]].name, "linux-random");
+    assert_string_equal(config.techniques[1].label, "portspray-punch");
+    assert_int_equal(config.n_expects, 2);
+    assert_int_equal(config.expects[1].op, CAMPAIGN_AT_MOST);
+    assert_true(config.expects[1].rate == 0.01);
+    assert_int_equal(config.expects[1].line, 17);
+}
+
+static void defaults(void **state)
+{
+    (void)state;
+    assert_int_equal(read_text(HEAD REST "parallel = auto\n" LINK), 0);
+    assert_true(config.parallel == 0 && config.seed == 1 && config.link.loss == 0 && config.link.jitter_ns == 0);
+    assert_true(config.timeout_ns > 0);
+    assert_true(config.n_a == 2 && config.n_b == 2 && config.n_profiles == 2);
+}
+
+static void lists_go_on_in_indented_lines(void **state)
+{
+    (void)state;
+    assert_int_equal(read_text(HEAD "nats = open,\n  linux-strict,\n  linux-random\ntechniques = none\n" LINK), 0);
+    assert_true(config.n_a == 3 && config.n_b == 3);
+    assert_int_equal(read_text("[campaign]\nname = x\n  y\n"), -EINVAL);
+    assert_non_null(strstr(err, ":3: 'name' was already given in line 2"));
+}
+
+static void refuses_with_the_line(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *where;
+    } cases[] = {
+        {"", ":1: 'name' is missing in [campaign]"},
+        {HEAD REST, ":5: 'rtt' is missing in [link]"},
+        {HEAD "techniques = none\n" LINK, ":6: 'nats' (or 'nats-a' and 'nats-b') is missing"},
+        {HEAD "nats-a = open\ntechniques = none\n" LINK, ":7: 'nats' (or 'nats-a' and 'nats-b') is missing"},
+        {HEAD REST "nats-a = linux-random\n" LINK, ":6: 'nats' in line 4 sets both sides already"},
+        {HEAD REST "trials = 6\n" LINK, ":6: 'trials' was already given in line 3"},
+        {HEAD "nats = open,,open\n", ":4: the list of NATs has an empty"},
+        {HEAD "nats = open, open\n", ":4: NAT 'open' is listed twice"},
+        {HEAD "nats =\n", ":4: 'nats' has no value"},
+        {HEAD "techniques = none, none\n", ":4: technique 'none' is listed twice"},
+        {HEAD "techniques = simopen, simopen:plain\n", ":4: technique 'simopen' is listed twice"},
+        {HEAD "techniques = none:punch\n", ":4: technique none has no modes; write just 'none'"},
+        {HEAD "techniques = simopen:punch\n", ":4: technique simopen has no mode 'punch'; use one of: plain, none"},
+        {HEAD "techniques = simopen:\n", ":4: technique simopen has no mode ''"},
+        {HEAD "techniques = sim\n", ":4: there is no technique 'sim'; use one of: simopen, portspray, none"},
+        {HEAD "nats = ../profiles/open\ntechniques = none\n" LINK, ":4: '../profiles/open' is no profile name"},
+        {HEAD "nats = nope\ntechniques = none\n" LINK, ":4: no profile 'nope'"},
+        {"[campaign]\nname = a/b\n", ":2: 'a/b' is no name"},
+        {"[campaign]\nname = .hidden\n", ":2: '.hidden' is no name"},
+        {"[campaign]\nname = -o\n", ":2: '-o' is no name"},
+        {"[campaign]\ntrials = 0\n", ":2: 'trials = 0': write a number from 1 to 1000000"},
+        {"[campaign]\ntrials = 1e3\n", ":2: 'trials = 1e3'"},
+        {"[campaign]\nseed = 9007199254740992\n", ":2: 'seed = 9007199254740992'"},
+        {"[campaign]\ntimeout = 1ms\n", ":2: 'timeout = 1ms': write a time like"},
+        {"[campaign]\nparallel = 0\n", ":2: 'parallel = 0': write auto"},
+        {"[link]\nrtt = 40\n", ":2: 'rtt = 40': write a time"},
+        {"[link]\nrtt = 11s\n", ":2: 'rtt = 11s': write a time"},
+        {"[link]\nloss = 101%\n", ":2: 'loss = 101%'"},
+        {"[link]\nloss = nan%\n", ":2: 'loss = nan%'"},
+        {"[link]\ndelay = 1ms\n", ":2: [link] has no key 'delay'; use one of: rtt, jitter, loss"},
+        {"name = x\n", ":1: 'name' stands before any section"},
+        {"[cell]\nx = 1\n", ":2: there is no section [cell]"},
+        {"[expect]\n*/* = 1%\n", ":2: '*/*' is no pattern"},
+        {"[expect]\n*/*/*/* = 1%\n", ":2: '*/*/*/*' is no pattern"},
+        {"[expect]\n*//* = 1%\n", ":2: '*//*' is no pattern"},
+        {"[expect]\n*/*/portspray:punch = 1%\n", ":2: "},
+        {"[expect]\n*/*/* = > 1%\n", ":2: '> 1%' is no rate"},
+        {"[expect]\n*/*/* = 0.1.2%\n", ":2: '0.1.2%' is no rate"},
+        {"junk\n", ":1: neither KEY = VALUE"},
+    };
+    for (size_t i = 0; i < BASE_ARRAY_LEN(cases); i++) {
+        int res = read_text(cases[i].text);
+        if (res >= 0 || !strstr(err, cases[i].where))
+            fail_msg("for:\n%s\nwanted: %s\n   got: %s", cases[i].text, cases[i].where, err);
+        assert_null(strchr(err, '\n'));
+    }
+}
+
+static void a_long_line_is_refused_not_cut(void **state)
+{
+    (void)state;
+    char text[2000];
+    int len = snprintf(text, sizeof(text), "[campaign]\nname = ");
+    memset(text + len, 'x', sizeof(text) - (size_t)len);
+    text[sizeof(text) - 1] = '\0';
+    assert_int_equal(read_text(text), -EINVAL);
+    assert_non_null(strstr(err, ":2: "));
+    assert_int_equal(campaign_config_read("/nonexistent.ini", PROFILES, &config, err), -ENOENT);
+}
+
+/* ---- cells ----------------------------------------------------------------------------------- */
+
+static void expands_to_every_cell_once(void **state)
+{
+    (void)state;
+    struct campaign_cell *cells;
+    size_t n;
+    assert_int_equal(read_text(HEAD "nats-a = open, linux-strict\nnats-b = open, linux-random\n"
+                                    "techniques = simopen, portspray, none\n" LINK),
+                     0);
+    assert_int_equal(campaign_expand(&config, NULL, &cells, &n), 0);
+    assert_int_equal(n, 12);
+    assert_string_equal(cells[0].name, "open/open/simopen/rtt40");
+    assert_string_equal(cells[7].name, "linux-strict/linux-random/portspray-punch/rtt40");
+    assert_string_equal(cells[11].name, "linux-strict/linux-random/none/rtt40");
+    assert_string_equal(cells[11].choice->technique->program, "portspray");
+    assert_string_equal(cells[11].choice->mode, "none");
+    for (size_t i = 0; i < n; i++)
+        for (size_t k = 0; k < i; k++) {
+            assert_string_not_equal(cells[i].name, cells[k].name);
+            assert_true(cells[i].seed != cells[k].seed);
+        }
+    free(cells);
+}
+
+static void filters(void **state)
+{
+    (void)state;
+    struct campaign_cell *cells;
+    size_t n;
+    assert_int_equal(read_text(HEAD REST LINK), 0);
+    assert_int_equal(campaign_expand(&config, "*/none/*", &cells, &n), 0);
+    assert_int_equal(n, 4);
+    free(cells);
+    assert_int_equal(campaign_expand(&config, "open/*", &cells, &n), 0);
+    assert_int_equal(n, 4);
+    /* A filtered cell is the same cell. */
+    assert_string_equal(cells[1].name, "open/linux-strict/simopen/rtt40");
+    uint64_t seed = cells[1].seed;
+    free(cells);
+    assert_int_equal(campaign_expand(&config, NULL, &cells, &n), 0);
+    assert_true(cells[1].seed == seed);
+    free(cells);
+    assert_int_equal(campaign_expand(&config, "open", &cells, &n), -ENOENT);
+}
+
+/* Recorded seeds must reproduce for ever. */
+static void seeds_stay(void **state)
+{
+    (void)state;
+    struct campaign_cell *cells;
+    size_t n;
+    assert_int_equal(read_text(HEAD "seed = 42\n" REST LINK), 0);
+    assert_int_equal(campaign_expand(&config, "open/open/simopen/*", &cells, &n), 0);
+    struct base_rng rng;
+    base_rng_derive(&rng, 42, "open/open/simopen/rtt40", 0);
+    assert_true(cells[0].seed == base_rng_u64(&rng) >> 11);
+    assert_true(cells[0].seed < 1ULL << 53);
+    free(cells);
+}
+
+static void rtt_in_names(void **state)
+{
+    (void)state;
+    static const char *const cases[][2] = {{"0", "rtt0"}, {"500us", "rtt0.5"}, {"1.5s", "rtt1500"}};
+    for (size_t i = 0; i < BASE_ARRAY_LEN(cases); i++) {
+        struct campaign_cell *cells;
+        char text[200];
+        size_t n;
+        snprintf(text, sizeof(text), HEAD REST "[link]\nrtt = %s\n", cases[i][0]);
+        assert_int_equal(read_text(text), 0);
+        assert_int_equal(campaign_expand(&config, NULL, &cells, &n), 0);
+        assert_string_equal(strrchr(cells[0].name, '/') + 1, cases[i][1]);
+        free(cells);
+    }
+}
+
+static void links_add_up(void **state)
+{
+    (void)state;
+    struct campaign_link link = {.rtt_ns = 40000000, .jitter_ns = 4000000, .loss = 0.19};
+    struct lab_link l = campaign_access_link(&link);
+    assert_true(4 * l.delay_ns == link.rtt_ns && 2 * l.jitter_ns == link.jitter_ns);
+    double through = (1 - l.loss) * (1 - l.loss);
+    assert_true(through > 0.81 - 1e-12 && through < 0.81 + 1e-12);
+}
+
+/* ---- expectations ---------------------------------------------------------------------------- */
+
+static void the_last_matching_line_rules(void **state)
+{
+    (void)state;
+    struct campaign_cell *cells;
+    size_t n;
+    assert_int_equal(
+        read_text(HEAD REST LINK "[expect]\nopen/*/* = 100%\n*/*/none = 0%\nopen/linux-?trict/sim* = >= 99%\n"), 0);
+    assert_int_equal(campaign_expand(&config, NULL, &cells, &n), 0);
+    assert_int_equal(n, 8);
+    assert_int_equal(campaign_expect_for(&config, &cells[0])->line, 9);
+    assert_int_equal(campaign_expect_for(&config, &cells[1])->line, 11);
+    assert_null(campaign_expect_for(&config, &cells[2]));
+    assert_int_equal(campaign_expect_for(&config, &cells[4])->line, 10);
+    assert_int_equal(campaign_expect_for(&config, &cells[7])->line, 10);
+    free(cells);
+}
+
+static void percentages(void **state)
+{
+    (void)state;
+    double p;
+    assert_true(campaign_parse_percent("0", &p) == 0 && p == 0);
+    assert_true(campaign_parse_percent("100%", &p) == 0 && p == 1);
+    assert_true(campaign_parse_percent("2.5%", &p) == 0 && p == 0.025);
+    static const char *const bad[] = {"", "%", "1", "-1%", "100.1%", "1e1%", "0x1%", "inf%", "1 %", "1%%", ".%", "+1%"};
+    for (size_t i = 0; i < BASE_ARRAY_LEN(bad); i++)
+        assert_int_equal(campaign_parse_percent(bad[i], &p), -EINVAL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(reads_every_key),
+        cmocka_unit_test(defaults),
+        cmocka_unit_test(lists_go_on_in_indented_lines),
+        cmocka_unit_test(refuses_with_the_line),
+        cmocka_unit_test(a_long_line_is_refused_not_cut),
+        cmocka_unit_test(expands_to_every_cell_once),
+        cmocka_unit_test(filters),
+        cmocka_unit_test(seeds_stay),
+        cmocka_unit_test(rtt_in_names),
+        cmocka_unit_test(links_add_up),
+        cmocka_unit_test(the_last_matching_line_rules),
+        cmocka_unit_test(percentages),
+    };
+    return cmocka_run_group_tests_name("campaign_config", tests, NULL, NULL);
+}

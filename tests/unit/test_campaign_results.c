@@ -1,0 +1,281 @@
+/*
+ * What a campaign counts and writes. Pins: a trial counted twice or not at all, a gap that a resumed run misses, a torn
+ * line that counts, a rate or a quantile on the wrong trials, a control that lets one miss pass, an ETA out of nothing.
+ */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "bench/campaign/campaign.h"
+
+static struct campaign_config config;
+static struct campaign_cell cells[2];
+static struct campaign_tally tallies[2];
+
+static int setup(void **state)
+{
+    (void)state;
+    char err[CAMPAIGN_ERROR_LEN];
+    config = (struct campaign_config){.path = "c.ini", .trials = 10, .link = {.rtt_ns = 40000000}};
+    snprintf(config.profiles[0].name, sizeof(config.profiles[0].name), "open");
+    snprintf(config.profiles[1].name, sizeof(config.profiles[1].name), "linux-random");
+    assert_int_equal(campaign_choice_parse("portspray:punch", &config.techniques[0], err), 0);
+    for (size_t i = 0; i < 2; i++) {
+        cells[i] = (struct campaign_cell){
+            .nat_a = &config.profiles[0], .nat_b = &config.profiles[i], .choice = &config.techniques[0]};
+        snprintf(cells[i].name, sizeof(cells[i].name), "open/%s/portspray-punch/rtt40", cells[i].nat_b->name);
+        assert_int_equal(campaign_tally_init(&tallies[i], config.trials), 0);
+    }
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    campaign_tally_free(&tallies[0]);
+    campaign_tally_free(&tallies[1]);
+    return 0;
+}
+
+static int add(struct campaign_tally *t, uint64_t trial, enum record_outcome outcome, uint64_t connect_ns)
+{
+    struct record_view v = {.trial = trial, .outcome = outcome, .connect_ns = connect_ns};
+    return campaign_tally_add(t, &v);
+}
+
+/* ---- tally ----------------------------------------------------------------------------------- */
+
+static void counts_each_trial_once(void **state)
+{
+    (void)state;
+    struct campaign_tally *t = &tallies[0];
+    assert_int_equal(add(t, 0, RECORD_OK, 5), 0);
+    assert_int_equal(add(t, 0, RECORD_OK, 5), -EEXIST);
+    assert_int_equal(add(t, 9, RECORD_TIMEOUT, 0), 0);
+    assert_int_equal(add(t, 10, RECORD_OK, 5), -ERANGE);
+    assert_true(t->measured == 2 && t->n_connect == 1 && t->outcomes[RECORD_OK] == 1);
+}
+
+static void finds_every_gap(void **state)
+{
+    (void)state;
+    struct campaign_tally *t = &tallies[0];
+    uint64_t first, count;
+    assert_true(campaign_tally_missing(t, 0, &first, &count) && first == 0 && count == 10);
+    static const uint64_t done[] = {0, 1, 4, 9};
+    for (size_t i = 0; i < BASE_ARRAY_LEN(done); i++)
+        assert_int_equal(add(t, done[i], RECORD_TIMEOUT, 0), 0);
+    assert_true(campaign_tally_missing(t, 0, &first, &count) && first == 2 && count == 2);
+    assert_true(campaign_tally_missing(t, 4, &first, &count) && first == 5 && count == 4);
+    assert_false(campaign_tally_missing(t, 9, &first, &count));
+    assert_false(campaign_tally_missing(t, 10, &first, &count));
+}
+
+/* ---- resuming -------------------------------------------------------------------------------- */
+
+static int resume(const char *text, long *good, bool *torn, char err[CAMPAIGN_ERROR_LEN])
+{
+    FILE *in = fmemopen((void *)(uintptr_t)text, strlen(text), "r");
+    assert_non_null(in);
+    int res = campaign_resume_read(in, cells, tallies, 2, good, torn, err);
+    fclose(in);
+    return res;
+}
+
+#define LINE(cell, trial, end) "{\"schema\":1,\"type\":\"trial\",\"cell\":\"" cell "\",\"trial\":" trial "," end "}"
+#define A                      "open/open/portspray-punch/rtt40"
+#define B                      "open/linux-random/portspray-punch/rtt40"
+#define OK                     "\"outcome\":\"ok\",\"connect_ns\":41000000"
+#define LATE                   "\"outcome\":\"timeout\""
+
+static void resumes_what_is_there(void **state)
+{
+    (void)state;
+    char err[CAMPAIGN_ERROR_LEN];
+    long good;
+    bool torn;
+    const char *text = LINE(A, "3", OK) "\n" LINE(B, "0", LATE) "\n";
+    assert_int_equal(resume(text, &good, &torn, err), 0);
+    assert_false(torn);
+    assert_int_equal(good, strlen(text));
+    assert_true(tallies[0].done[3] && tallies[0].outcomes[RECORD_OK] == 1);
+    assert_true(tallies[1].done[0] && tallies[1].outcomes[RECORD_TIMEOUT] == 1);
+}
+
+static void a_torn_line_does_not_count(void **state)
+{
+    (void)state;
+    char err[CAMPAIGN_ERROR_LEN];
+    long good;
+    bool torn;
+    /* Whole but for its end: it was never finished, so it is measured again. */
+    assert_int_equal(resume(LINE(A, "3", OK) "\n" LINE(B, "0", LATE), &good, &torn, err), 0);
+    assert_true(torn);
+    assert_int_equal(good, strlen(LINE(A, "3", OK) "\n"));
+    assert_true(tallies[0].measured == 1 && tallies[1].measured == 0);
+}
+
+static void resume_refuses_what_is_not_its_own(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *why;
+    } cases[] = {
+        {"garbage\n", "line 1: no trial record"},
+        {"\n", "line 1: no trial record"},
+        {LINE("mars", "0", OK) "\n", "line 1: this campaign has no cell 'mars'"},
+        {LINE(A, "10", OK) "\n", "line 1: this campaign has no trial 10"},
+        {LINE(A, "7", OK) "\n" LINE(A, "7", LATE) "\n", "line 2: trial 7 of " A " is there twice"},
+        {"{\"schema\":2,\"type\":\"trial\"}\n", "line 1: a record of a newer version"},
+    };
+    for (size_t i = 0; i < BASE_ARRAY_LEN(cases); i++) {
+        char err[CAMPAIGN_ERROR_LEN];
+        long good;
+        bool torn;
+        assert_true(resume(cases[i].text, &good, &torn, err) < 0);
+        assert_non_null(strstr(err, cases[i].why));
+    }
+}
+
+static void run_descriptions_compare(void **state)
+{
+    (void)state;
+    char err[CAMPAIGN_ERROR_LEN];
+    json_t *one = campaign_run_json(&config, cells, 2, NULL, "bench/profiles", "x");
+    json_t *same = campaign_run_json(&config, cells, 2, NULL, "bench/profiles", "another kernel");
+    json_t *filtered = campaign_run_json(&config, cells, 1, "open/open/*", "bench/profiles", "x");
+    config.trials = 11;
+    json_t *longer = campaign_run_json(&config, cells, 2, NULL, "bench/profiles", "x");
+    assert_non_null(one);
+    assert_true(campaign_run_same(one, same, err));
+    assert_false(campaign_run_same(one, longer, err));
+    assert_string_equal(err, "campaign trials is 10 there and 11 here");
+    assert_false(campaign_run_same(one, filtered, err));
+    json_object_del(same, "schema");
+    assert_false(campaign_run_same(same, one, err));
+    json_t *number = json_integer(3);
+    assert_false(campaign_run_same(number, one, err));
+    json_decref(number);
+    json_decref(one);
+    json_decref(same);
+    json_decref(filtered);
+    json_decref(longer);
+}
+
+/* ---- summary --------------------------------------------------------------------------------- */
+
+static char *csv(void)
+{
+    char *buf = NULL;
+    size_t len = 0;
+    FILE *f = open_memstream(&buf, &len);
+    campaign_summary_csv(f, &config, cells, tallies, 2);
+    fclose(f);
+    return buf;
+}
+
+static void csv_has_a_row_a_cell(void **state)
+{
+    (void)state;
+    for (uint64_t i = 0; i < 4; i++)
+        assert_int_equal(add(&tallies[0], i, RECORD_OK, 40000000 + 1000000 * (3 - i)), 0);
+    assert_int_equal(add(&tallies[0], 5, RECORD_TIMEOUT, 0), 0);
+    char *text = csv();
+    assert_string_equal(text,
+                        "cell,nat_a,nat_b,technique,mode,transport,rtt_ms,trials,ok,rate,wilson_lo,wilson_hi,"
+                        "connect_p50_ns,connect_p99_ns,timeout,refused,predict_miss,infeasible,auth_failed,error\n" A
+                        ",open,open,portspray,punch,udp,40,5,4,0.800000,0.375535,0.963776,41500000,42970000,1,0,0,0,0,"
+                        "0\n" B ",open,linux-random,portspray,punch,udp,40,0,0,,0.000000,1.000000,,,0,0,0,0,0,0\n");
+    free(text);
+}
+
+static size_t check(const char *value, char **out)
+{
+    char err[CAMPAIGN_ERROR_LEN];
+    size_t len = 0;
+    FILE *f = open_memstream(out, &len);
+    assert_int_equal(campaign_expect_parse("open/*/*", value, &config.expects[0], err), 0);
+    config.expects[0].line = 9;
+    config.n_expects = 1;
+    size_t violated = campaign_summary_check(f, &config, cells, tallies, 2);
+    fclose(f);
+    return violated;
+}
+
+static void one_miss_violates_a_control(void **state)
+{
+    (void)state;
+    char *text;
+    for (uint64_t i = 0; i < 10; i++)
+        assert_int_equal(add(&tallies[0], i, i ? RECORD_OK : RECORD_TIMEOUT, i ? 40000000 : 0), 0);
+    assert_int_equal(check("100%", &text), 1);
+    assert_string_equal(text, "not as expected: " A ": 9 of 10 ok, but c.ini:9 says open/*/* = 100%\n");
+    free(text);
+    static const struct {
+        const char *value;
+        size_t violated;
+    } cases[] = {{"90%", 0}, {">= 90%", 0}, {">= 91%", 0}, {">= 96%", 1}, {"<= 90%", 0}, {"<= 80%", 1}, {"0%", 1}};
+    for (size_t i = 0; i < BASE_ARRAY_LEN(cases); i++) {
+        assert_int_equal(check(cases[i].value, &text), cases[i].violated);
+        free(text);
+    }
+}
+
+static void the_table_is_for_people(void **state)
+{
+    (void)state;
+    char *text = NULL;
+    size_t len = 0;
+    assert_int_equal(add(&tallies[0], 0, RECORD_OK, 41873211), 0);
+    assert_int_equal(add(&tallies[1], 0, RECORD_TIMEOUT, 0), 0);
+    FILE *f = open_memstream(&text, &len);
+    campaign_summary_table(f, cells, tallies, 2);
+    fclose(f);
+    assert_non_null(strstr(text, "1/1"));
+    assert_non_null(strstr(text, " 20.7 - 100.0 %     41.9 ms     41.9 ms\n"));
+    assert_non_null(strstr(text, "0/1    0.0 -  79.3 %           -           -\n"));
+    free(text);
+}
+
+/* ---- progress -------------------------------------------------------------------------------- */
+
+static void progress_estimates_from_this_run(void **state)
+{
+    (void)state;
+    struct campaign_progress p = {.total = 100, .before = 40, .begin_ns = 1000};
+    char buf[160];
+    campaign_progress_format(&p, 40, 3, 1000 + 5 * BASE_NS_PER_S, buf, sizeof(buf));
+    assert_string_equal(buf, "40/100 trials, 3 cells running");
+    campaign_progress_format(&p, 50, 3, 1000 + 5 * BASE_NS_PER_S, buf, sizeof(buf));
+    assert_string_equal(buf, "50/100 trials, 3 cells running, about 25 s left");
+    campaign_progress_format(&p, 100, 0, 1000 + 5 * BASE_NS_PER_S, buf, sizeof(buf));
+    assert_string_equal(buf, "100/100 trials, 0 cells running");
+    p.total = 100000;
+    campaign_progress_format(&p, 50, 3, 1000 + 5 * BASE_NS_PER_S, buf, sizeof(buf));
+    assert_string_equal(buf, "50/100000 trials, 3 cells running, about 13.9 h left");
+}
+
+#define WITH_CELLS(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        WITH_CELLS(counts_each_trial_once),
+        WITH_CELLS(finds_every_gap),
+        WITH_CELLS(resumes_what_is_there),
+        WITH_CELLS(a_torn_line_does_not_count),
+        WITH_CELLS(resume_refuses_what_is_not_its_own),
+        WITH_CELLS(run_descriptions_compare),
+        WITH_CELLS(csv_has_a_row_a_cell),
+        WITH_CELLS(one_miss_violates_a_control),
+        WITH_CELLS(the_table_is_for_people),
+        cmocka_unit_test(progress_estimates_from_this_run),
+    };
+    return cmocka_run_group_tests_name("campaign_results", tests, NULL, NULL);
+}
