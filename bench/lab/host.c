@@ -26,7 +26,7 @@ void lab_host_quiet(bool ipv6)
     lab_ns_sysctl("net/ipv6/conf/default/mldv2_unsolicited_report_interval", "0");
     lab_ns_sysctl("net/ipv4/conf/all/rp_filter", "0");
     lab_ns_sysctl("net/ipv4/conf/default/rp_filter", "0");
-    /* Programs on ports below 1024 and ping without capabilities, as in a container. */
+    /* ping without capabilities, as in a container. */
     lab_ns_sysctl("net/ipv4/ping_group_range", "0 2147483647");
 }
 

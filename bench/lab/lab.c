@@ -359,8 +359,22 @@ int lab_set_keep(struct lab *lab, const union base_ep *keep)
     return 0;
 }
 
+/* Packets of the kept connection: to or from that endpoint. */
+static bool is_kept(const struct lab_parcel *parcel, void *user)
+{
+    const union base_ep *keep = user;
+    struct lab_addr addr = lab_addr_of(keep);
+    struct lab_packet packet;
+    uint16_t src, dst, port = base_ep_port(keep);
+    if (!lab_packet_parse(parcel->data, parcel->len, &packet) ||
+        !lab_packet_tcp_ports(parcel->data, &packet, &src, &dst))
+        return false;
+    return (dst == port && lab_addr_equal(packet.dst, addr)) || (src == port && lab_addr_equal(packet.src, addr));
+}
+
 int lab_reset_nats(struct lab *lab)
 {
+    lab_queue_filter(&lab->queue, is_kept, &lab->keep);
     for (size_t i = 0; i < lab->n_hosts; i++) {
         struct lab_router *router = &lab->hosts[i]->router;
         int res = router->netns < 0 ? 0 : lab_router_reset(router);

@@ -99,13 +99,15 @@ struct lab_command {
     int fd_in, fd_out, fd_err;
 };
 
-/* Starts a program inside the host. It is killed when this process ends. 0 with *pid and *pidfd (the caller's to
- * close), or -errno. */
+/* Starts a program inside the host. It and all its descendants are killed when this process ends or the lab is
+ * destroyed: they live in a PID namespace of the lab (where they have other pids than *pid). The caller waits for it,
+ * or leaves that to lab_destroy(). 0 with *pid and *pidfd (the caller's to close), or -errno; -ENOENT when there is no
+ * such program. */
 int lab_spawn(struct lab *lab, struct lab_host *host, const struct lab_command *cmd, pid_t *pid, int *pidfd);
 
 /*
- * Fresh NAT state: every mapping in every router goes, except those of TCP connections to `keep` (a control
- * connection; port 0 or an unset endpoint keeps nothing). 0, or -errno.
+ * Fresh NAT state: every mapping in every router goes, and every packet that is still under way, except those of TCP
+ * connections to `keep` (a control connection; port 0 or an unset endpoint keeps nothing). 0, or -errno.
  */
 int lab_set_keep(struct lab *lab, const union base_ep *keep); /* before any traffic; applies to routers added later */
 int lab_reset_nats(struct lab *lab);

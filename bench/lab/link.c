@@ -124,6 +124,22 @@ struct lab_parcel *lab_queue_pop(struct lab_queue *q, uint64_t now_ns)
     return parcel;
 }
 
+void lab_queue_filter(struct lab_queue *q, lab_keep_fn *keep, void *user)
+{
+    size_t n = q->n;
+    q->n = 0;
+    /* What stays is sifted up again behind what was already looked at: never ahead of the reading index. */
+    for (size_t i = 0; i < n; i++) {
+        struct lab_queue_slot slot = q->slots[i];
+        if (keep(slot.parcel, user)) {
+            sift_up(q, q->n++, slot);
+        } else {
+            q->bytes -= slot.parcel->len;
+            free(slot.parcel);
+        }
+    }
+}
+
 /* ---- lateness -------------------------------------------------------------------------------- */
 
 void lab_lateness_add(struct lab_lateness *l, uint64_t late_ns)

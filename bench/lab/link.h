@@ -52,6 +52,10 @@ static inline uint64_t lab_queue_next(const struct lab_queue *q)
 /* The earliest parcel if it is due by now_ns, else NULL. The caller frees it. */
 struct lab_parcel *lab_queue_pop(struct lab_queue *q, uint64_t now_ns);
 
+/* Drops every parcel that `keep` refuses; the others stay in their order. */
+typedef bool lab_keep_fn(const struct lab_parcel *parcel, void *user);
+void lab_queue_filter(struct lab_queue *q, lab_keep_fn *keep, void *user);
+
 /* How late parcels were let go: counts in steps of 10 us, everything above 10.24 ms in the last. */
 #define LAB_LATE_STEP_NS 10000u
 #define LAB_LATE_STEPS   1024u

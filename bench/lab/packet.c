@@ -94,6 +94,16 @@ bool lab_packet_parse(const uint8_t *data, size_t len, struct lab_packet *out)
     return data[0] >> 4 == 6 && parse_v6(data, len, out);
 }
 
+bool lab_packet_tcp_ports(const uint8_t *data, const struct lab_packet *packet, uint16_t *src, uint16_t *dst)
+{
+    bool later_fragment = packet->version == 4 && (get16(data + 6) & 0x1fff);
+    if (packet->proto != PROTO_TCP || later_fragment || packet->len < packet->header_len + 4)
+        return false;
+    *src = get16(data + packet->header_len);
+    *dst = get16(data + packet->header_len + 2);
+    return true;
+}
+
 /* ---- a hop ----------------------------------------------------------------------------------- */
 
 bool lab_packet_hop(uint8_t *data, uint8_t version)

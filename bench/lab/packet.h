@@ -34,6 +34,9 @@ static inline bool lab_addr_equal(struct lab_addr a, struct lab_addr b)
 /* Reads the IP header. False when it is not a whole IPv4 or IPv6 packet. */
 bool lab_packet_parse(const uint8_t *data, size_t len, struct lab_packet *out);
 
+/* The ports of a TCP segment, host order. False for another protocol, and for a fragment that has none. */
+bool lab_packet_tcp_ports(const uint8_t *data, const struct lab_packet *packet, uint16_t *src, uint16_t *dst);
+
 /* One hop: counts the TTL or hop limit down and mends the IPv4 header checksum (RFC 1624). False when the packet
  * may not go further (its TTL was 1 or 0); it is then unchanged. */
 bool lab_packet_hop(uint8_t *data, uint8_t version);

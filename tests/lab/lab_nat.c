@@ -215,6 +215,25 @@ static void reset_spares_the_control_connection(void **state)
     }
 }
 
+/* What is under way at a reset belongs to the last trial, but for the control connection's. */
+static void reset_clears_the_wires(void **state)
+{
+    (void)state;
+    struct world w = world_new("linux-strict", (struct lab_link){.delay_ns = 20 * BASE_NS_PER_MS});
+    int control = listen_in(w.s, KEEP_PORT), s = sock_in(w.s, SOCK_DGRAM, 1001), a = sock_in(w.a, SOCK_DGRAM, 5000);
+    struct pair kept = connect_pair(&w, w.a, control, KEEP_PORT);
+    char buf[4];
+    send_to(a, "203.0.113.9", 1001);
+    assert_int_equal(send(kept.client, "hey", 3, 0), 3);
+    pump(&w, 3 * BASE_NS_PER_MS);
+    assert_int_equal(lab_reset_nats(w.lab), 0);
+    assert_int_equal(wait_fd(&w, kept.server, POLLIN, MUST_NS), POLLIN);
+    assert_int_equal(recv(kept.server, buf, sizeof(buf), 0), 3);
+    assert_int_equal(wait_fd(&w, s, POLLIN, MUST_NOT_NS), 0);
+    close(kept.client), close(kept.server), close(control), close(s), close(a);
+    world_free(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -228,6 +247,7 @@ int main(void)
         cmocka_unit_test(both_sides_punch),
         cmocka_unit_test(window_check_is_as_declared),
         cmocka_unit_test(reset_spares_the_control_connection),
+        cmocka_unit_test(reset_clears_the_wires),
     };
     return world_run(tests) ? 1 : 0;
 }

@@ -121,6 +121,39 @@ static void parcels_come_in_time_and_order(void **state)
     lab_queue_free(&q);
 }
 
+static bool even_only(const struct lab_parcel *p, void *user)
+{
+    (void)user;
+    return p->data[0] % 2 == 0;
+}
+
+static void a_filtered_queue_keeps_order(void **state)
+{
+    (void)state;
+    struct lab_queue q;
+    struct base_rng rng;
+    struct lab_parcel *p;
+    uint64_t last = 0;
+    unsigned want = 0, n = 0;
+    lab_queue_init(&q, 1000, 1000);
+    base_rng_seed(&rng, 6);
+    for (int i = 0; i < 1000; i++) {
+        uint8_t byte = (uint8_t)base_rng_u64(&rng);
+        want += byte % 2 == 0;
+        assert_int_equal(lab_queue_push(&q, base_rng_below(&rng, 300), NULL, &byte, 1), 0);
+    }
+    lab_queue_filter(&q, even_only, NULL);
+    assert_int_equal(q.bytes, want);
+    for (; (p = lab_queue_pop(&q, 300)); n++) {
+        assert_true(p->due_ns >= last);
+        assert_int_equal(p->data[0] % 2, 0);
+        last = p->due_ns;
+        free(p);
+    }
+    assert_int_equal(n, want);
+    lab_queue_free(&q);
+}
+
 static void the_queue_is_bounded(void **state)
 {
     (void)state;
@@ -191,6 +224,7 @@ int main(void)
         cmocka_unit_test(loss_is_what_was_asked_for),
         cmocka_unit_test(one_seed_one_sequence),
         cmocka_unit_test(parcels_come_in_time_and_order),
+        cmocka_unit_test(a_filtered_queue_keeps_order),
         cmocka_unit_test(the_queue_is_bounded),
         cmocka_unit_test(lateness_has_quantiles),
         cmocka_unit_test(addresses_are_found),
