@@ -22,8 +22,9 @@
 #define WIRE_STUN_HEADER_LEN 20
 #define WIRE_STUN_COOKIE     0x2112A442u
 #define WIRE_STUN_TXID_LEN   12
-/* Longest message that we build or accept; a binding exchange needs far less (RFC 8489, 6.1: path MTU). */
-#define WIRE_STUN_MAX_LEN 1280
+/* Longest message that we build or accept: PADDING of an Ethernet MTU (RFC 5780, 7.6) and the rest. A binding exchange
+ * without it needs under 100 bytes. */
+#define WIRE_STUN_MAX_LEN 2048
 
 enum wire_stun_class {
     WIRE_STUN_REQUEST = 0,

@@ -210,7 +210,7 @@ static void bad_headers(void **state)
     assert_int_equal(decode_exact(buf, 24, &msg), -EBADMSG); /* bytes after the message */
     buf[3] = 2;                                              /* not a multiple of four */
     assert_int_equal(wire_stun_frame_len(buf, 22), -EBADMSG);
-    buf[2] = 0x04; /* 1,024 + 256 bytes: over the limit */
+    buf[2] = 0x07; /* 2,032 and the header: over the limit */
     buf[3] = 0xF0;
     assert_int_equal(wire_stun_frame_len(buf, 20), -EBADMSG);
     buf[2] = buf[3] = 0;
