@@ -107,7 +107,8 @@ static struct attempt try_in_child(bool user_ns)
 
 static void explain(struct attempt a, char err[LAB_ERROR_LEN])
 {
-    const char *why = strerror(a.err);
+    /* ENOSPC is what unshare(2) says for a limit of namespaces. */
+    const char *why = a.err == ENOSPC ? "user.max_user_namespaces is used up or 0" : strerror(a.err);
     switch (a.step) {
     case STEP_TUN_OPEN:
         if (a.err == EACCES || a.err == EPERM)

@@ -200,6 +200,8 @@ static int build_inside(struct lab_host *host, const union base_ep *gateway, cha
     if (res == 0)
         res = lab_ns_sysctl(gateway->sa.sa_family == AF_INET ? "net/ipv4/ip_forward" : "net/ipv6/conf/all/forwarding",
                             "1");
+    if (res == -EROFS)
+        return lab_host_fail(host, res, "the router needs a writable /proc/sys (a privileged container, or none)", err);
     return res < 0 ? lab_host_fail(host, res, "could not set the router's sysctls or conntrack", err) : 0;
 }
 
