@@ -189,8 +189,8 @@ static json_t *make_record(const struct session *s)
         .predicted_p = s->predicted_p,
     };
     json_t *record = record_joint(&trial, a->reported ? &a->report : NULL, b->reported ? &b->report : NULL);
-    /* With no report at all, only S knows where it ended. */
-    if (record && !a->reported && !b->reported)
+    /* Of a side that never reported, only S knows where it ended. */
+    if (record && (!a->reported || !b->reported))
         json_object_set_new(record, "phase", json_string(record_phase_name(phase_of(s))));
     return record;
 }
