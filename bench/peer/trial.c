@@ -222,7 +222,8 @@ static void fill_phases(struct peer_trial *t, struct record_side *side)
     side->phase_ns[RECORD_PHASE_OPEN] = span(t->start_ns, t->opened_ns);
     side->phase_ns[RECORD_PHASE_ESTABLISHED] = span(t->start_ns, established);
     side->phase_ns[RECORD_PHASE_VERIFY] = span(established, verified);
-    side->connect_ns = t->start_ns && verified ? verified - t->start_ns : 0;
+    /* 0 would say "not verified": a path that the other side's earlier start verified at our start takes 1 ns. */
+    side->connect_ns = verified ? (verified > t->start_ns ? verified - t->start_ns : 1) : 0;
     side->choose_ns = t->agreed ? span(t->start_ns, t->end_ns) : 0;
     side->total_ns = span(t->begin_ns, t->end_ns) + side->phase_ns[RECORD_PHASE_JOIN];
 }
