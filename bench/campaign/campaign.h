@@ -223,10 +223,11 @@ struct campaign_job {
     uint64_t first, count;
 };
 
-/* What a worker writes: a line that begins with '{' is a joint record, one with '!' says what failed, one with '#' how
- * late the lab's packets were (99th percentile, ns). */
-#define CAMPAIGN_LINE_FAILED '!'
-#define CAMPAIGN_LINE_LATE   '#'
+/* What a worker writes: a line that begins with '{' is a joint record, one with '!' says what failed, '+' that its lab
+ * stands and its programs run, and '#' how late the lab's packets were (99th percentile, ns). */
+#define CAMPAIGN_LINE_FAILED  '!'
+#define CAMPAIGN_LINE_STARTED '+'
+#define CAMPAIGN_LINE_LATE    '#'
 /* The longest line: two sides, each as long as one frame to S can be, and the rest. */
 #define CAMPAIGN_LINE_MAX (1u << 20)
 
@@ -245,7 +246,7 @@ struct campaign_run {
     /* what came of it */
     int signal;        /* stopped by it; 0 = ran to the end */
     size_t unmeasured; /* cells with trials that could not be measured */
-    uint64_t late_ns;  /* the worst cell's late packets */
+    uint64_t late_ns;  /* how late the lab's packets were: the median over the jobs of their 99th percentiles */
 };
 
 /* How many cells to run at once on this machine. */

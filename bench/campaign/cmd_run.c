@@ -9,7 +9,7 @@
 
 #include "bench/campaign/campaign.h"
 
-/* A 99th percentile of the lab's own delays over this is worth a word: it adds to every latency. */
+/* The lab's own delays over this are worth a word: they add to latencies. */
 #define LATE_NS (1 * BASE_NS_PER_MS)
 
 enum { KEY_OUT = 'o', KEY_RESUME = 256, KEY_TRIALS, KEY_PARALLEL, KEY_SEED, KEY_FILTER, KEY_PROFILES };
@@ -242,9 +242,10 @@ static int conclude(const struct plan *p, const struct campaign_run *run, bool c
     if (res < 0)
         base_error("%s/summary.csv cannot be written: %s", run->results->dir, strerror(-res));
     if (run->late_ns > LATE_NS)
-        base_warn("the lab's packets were up to %.1f ms late (99th percentile, worst cell): latencies are too high; "
-                  "use --parallel with less than %zu",
-                  (double)run->late_ns / (double)BASE_NS_PER_MS, run->parallel);
+        base_warn(
+            "the lab's packets were %.1f ms late or more at times, in half of the cells (99th percentile): latencies "
+            "are too high; the machine is busy, or use --parallel with less than %zu",
+            (double)run->late_ns / (double)BASE_NS_PER_MS, run->parallel);
     if (!complete)
         say_how_to_resume(p, run);
     return complete && res == 0 && !violated && !run->unmeasured ? BASE_EXIT_OK : BASE_EXIT_FAILED;

@@ -386,6 +386,7 @@ static int check_end(struct worker *w)
 
 static int measure(struct worker *w)
 {
+    static const char started[2] = {CAMPAIGN_LINE_STARTED, '\n'};
     char s_path[PATH_MAX], peer_path[PATH_MAX], err[LAB_ERROR_LEN];
     const struct campaign_job *job = w->job;
     if ((size_t)snprintf(s_path, PATH_MAX, "%s/rendezvous", job->program_dir) >= PATH_MAX ||
@@ -403,6 +404,8 @@ static int measure(struct worker *w)
         res = start_peer(w, &w->a, w->hosts.a, peer_path);
     if (res == 0)
         res = start_peer(w, &w->b, w->hosts.b, peer_path);
+    if (res == 0)
+        tell(w, started, sizeof(started));
     for (uint64_t i = 0; res == 0 && i < job->count; i++)
         res = run_trial(w, job->first + i);
     return res == 0 ? check_end(w) : res;
