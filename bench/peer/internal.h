@@ -201,7 +201,8 @@ void peer_trial_noted(struct peer_trial *t, const struct wire_reader *r);
 void peer_trial_agreed(struct peer_trial *t, struct peer_path *path);
 /* Settles this side's outcome and reports it to S. Later calls do nothing. */
 void peer_trial_finish(struct peer_trial *t, enum record_outcome outcome, int err);
-/* Tears down; peer_trial_gone() of the session follows once the last operation has completed. */
+/* Takes the trial from the session and tears it down. It goes once its last operation has completed; the next trial
+ * does not wait for that. */
 void peer_trial_end(struct peer_trial *t);
 enum record_phase peer_trial_phase(const struct peer_trial *t);
 /* The time, but not before the start instant: the other side's start may come a little earlier than ours. */
@@ -251,8 +252,6 @@ struct peer {
     uint64_t connect_ns, join_ns;
     uint64_t trials, first_trial, seed;
     struct peer_trial *trial;
-    bool next_pending; /* TRIAL came while the last one was still closing */
-    uint64_t next_trial;
     uint64_t done, ok;
     bool bye;
     int status;
@@ -266,7 +265,6 @@ void peer_session_frame(struct peer *peer, enum wire_frame_type type, const stru
 /* The control connection ended: -errno, 0 = closed by S. */
 void peer_session_lost(struct peer *peer, int err);
 void peer_session_connected(struct peer *peer);
-void peer_session_trial_gone(struct peer *peer);
 /* Ends the session with a line and a status; everything closes, and the loop runs dry. */
 void peer_session_end(struct peer *peer, int status);
 

@@ -296,24 +296,9 @@ static void on_trial(struct peer *peer, const struct wire_reader *r)
         peer_session_lost(peer, -EBADMSG);
         return;
     }
-    if (peer->trial) {
-        peer->next_pending = true;
-        peer->next_trial = number;
-        return;
-    }
+    if (peer->trial)
+        peer_trial_end(peer->trial);
     begin_trial(peer, number);
-}
-
-void peer_session_trial_gone(struct peer *peer)
-{
-    if (peer->state == PEER_ENDING)
-        return;
-    if (peer->bye) {
-        peer_session_end(peer, status_now(peer));
-    } else if (peer->next_pending) {
-        peer->next_pending = false;
-        begin_trial(peer, peer->next_trial);
-    }
 }
 
 static void on_record(struct peer *peer, const struct wire_reader *r)

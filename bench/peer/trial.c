@@ -129,7 +129,6 @@ void peer_trial_release(struct peer_trial *t)
 {
     if (--t->holds > 0 || t->state != PEER_TRIAL_CLOSING)
         return;
-    struct peer *peer = t->peer;
     if (t->reserve_fd >= 0)
         close(t->reserve_fd);
     peer_facts_free(&t->ours);
@@ -138,8 +137,6 @@ void peer_trial_release(struct peer_trial *t)
     record_side_clear(&t->side);
     free(t->technique_state);
     free(t);
-    peer->trial = NULL;
-    peer_session_trial_gone(peer);
 }
 
 void peer_trial_closed(struct peer_trial *t)
@@ -156,6 +153,8 @@ void peer_trial_end(struct peer_trial *t)
         return;
     peer_trial_hold(t); /* what closes at once must not free the trial under us */
     t->state = PEER_TRIAL_CLOSING;
+    if (t->peer->trial == t)
+        t->peer->trial = NULL;
     loop_cancel(t->peer->loop, &t->start_timer);
     loop_cancel(t->peer->loop, &t->deadline_timer);
     loop_cancel(t->peer->loop, &t->tick_timer);
