@@ -218,9 +218,9 @@ static bool record_or_death(const struct worker *w)
     return w->record || w->told_s_closed || !w->s.running || !w->a.running || !w->b.running;
 }
 
-static bool record_came(const struct worker *w)
+static bool record_or_s_death(const struct worker *w)
 {
-    return w->record || w->told_s_closed || !w->s.running;
+    return w->record || !w->s.running;
 }
 
 static bool peers_ended(const struct worker *w)
@@ -361,7 +361,7 @@ static int run_trial(struct worker *w, uint64_t trial)
         limit += START_LIMIT_NS;
     wait_until(w, record_or_death, base_now_ns() + limit);
     if (!w->record)
-        wait_until(w, record_came, base_now_ns() + END_LIMIT_NS);
+        wait_until(w, record_or_s_death, base_now_ns() + END_LIMIT_NS);
     if (!w->record)
         return blame(w, doing);
     res = check_record(w, trial);
