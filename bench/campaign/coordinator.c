@@ -195,20 +195,28 @@ static void take_line(struct slot *slot, char *line, size_t len)
 
 /* ---- jobs ------------------------------------------------------------------------------------ */
 
+/* A place for a job, and one for the lateness that it will tell. */
+static int grow_jobs(struct coordinator *c)
+{
+    size_t cap = c->cap ? c->cap * 2 : 64;
+    struct job *jobs = realloc(c->jobs, cap * sizeof(*jobs));
+    if (!jobs)
+        return -ENOMEM;
+    c->jobs = jobs;
+    uint64_t *late = realloc(c->late, cap * sizeof(*late));
+    if (!late)
+        return -ENOMEM;
+    c->late = late;
+    c->cap = cap;
+    return 0;
+}
+
 static int add_job(struct coordinator *c, struct job job)
 {
-    if (c->end == c->cap) {
-        size_t cap = c->cap ? c->cap * 2 : 64;
-        struct job *jobs = realloc(c->jobs, cap * sizeof(*jobs));
-        uint64_t *late = realloc(c->late, cap * sizeof(*late));
-        c->jobs = jobs ? jobs : c->jobs;
-        c->late = late ? late : c->late;
-        if (!jobs || !late)
-            return -ENOMEM;
-        c->cap = cap;
-    }
-    c->jobs[c->end++] = job;
-    return 0;
+    int res = c->end == c->cap ? grow_jobs(c) : 0;
+    if (res == 0)
+        c->jobs[c->end++] = job;
+    return res;
 }
 
 /* What is missing of a cell between two trials, one job a gap. */

@@ -45,15 +45,15 @@ const char *record_phase_name(enum record_phase phase);
 /* One side's report, as each peer makes it and S merges it. Durations are local to that peer: no clocks agree. */
 struct record_side {
     enum record_outcome outcome;
-    int error;                 /* errno, with outcome error; 0 = none */
-    enum record_phase phase;   /* where it ended */
-    char path[12];             /* "direct", "private", ...; "" = none */
+    int error;                        /* errno, with outcome error; 0 = none */
+    enum record_phase phase;          /* where it ended */
+    char path[12];                    /* "direct", "private", ...; "" = none */
     uint64_t phase_ns[RECORD_PHASES]; /* how long each phase took; 0 = not reached */
-    uint64_t connect_ns;       /* start to this side's verification; 0 = not verified */
-    uint64_t total_ns;         /* join (or the trial's begin, after the first) to the end */
-    uint64_t choose_ns;        /* start to the moment this side may use the path */
-    bool acked;                /* the other side confirmed our proof */
-    json_t *fields;            /* the technique's and the chassis's counters; owned, may be NULL */
+    uint64_t connect_ns;              /* start to this side's verification; 0 = not verified */
+    uint64_t total_ns;                /* join (or the trial's begin, after the first) to the end */
+    uint64_t choose_ns;               /* start to the moment this side may use the path */
+    bool acked;                       /* the other side confirmed our proof */
+    json_t *fields;                   /* the technique's and the chassis's counters; owned, may be NULL */
 };
 
 void record_side_clear(struct record_side *side);
@@ -72,8 +72,8 @@ struct record_trial {
     const char *technique;
     const char *mode;
     const char *transport;
-    uint64_t rtt_ns;      /* between the peers, as far as S can tell: the sum of their RTTs to S, halved each way */
-    double predicted_p;   /* NAN = the plan made no prediction */
+    uint64_t rtt_ns;    /* between the peers, as far as S can tell: the sum of their RTTs to S, halved each way */
+    double predicted_p; /* NAN = the plan made no prediction */
 };
 
 /*

@@ -426,3 +426,42 @@ refused()
     wait $pid || status=$?
     [ "$status" = 0 ]
 }
+
+# ---- with the real programs -------------------------------------------------------------------------
+
+@test "the real programs: right outcomes, whole records, and exactly the missing trials after a kill -9" {
+    needs_root
+    cat >real.ini <<END
+[campaign]
+name = real
+trials = 8
+timeout = 300ms
+nats = open, linux-strict
+techniques = simopen, portspray:punch, none
+[link]
+rtt = 10ms
+[expect]
+*/*/* = 100%
+*/*/none = 0%
+END
+    "$BUILD/bin/bench" run real.ini --out real >log 2>&1 3>&- &
+    local pid=$! before
+    until [ "$(wc -l <real/trials.jsonl)" -ge 20 ]; do sleep 0.02; done
+    kill -9 $pid
+    wait $pid || true
+    before=$(grep -c '}$' real/trials.jsonl)
+    [ "$before" -lt 96 ]
+    head -n "$before" real/trials.jsonl >before.jsonl
+    run "$BUILD/bin/bench" run real.ini --out real --resume
+    [ "$status" = 0 ] || { echo "$output"; false; }
+    every_trial_once real 12 8
+    cmp before.jsonl <(head -n "$before" real/trials.jsonl)
+    # Both sides vouch for every success; the control has none; one seed a cell, the one that run.json names.
+    [ "$(jq -s 'map(select(.outcome == "ok")) | length' real/trials.jsonl)" = 64 ]
+    [ "$(jq -s 'map(select(.outcome == "ok" and .a.acked and .b.acked and .a.outcome == "ok" and .b.outcome == "ok" and
+        .connect_ns == ([.a.connect_ns, .b.connect_ns] | max) and .path == "direct")) | length' real/trials.jsonl)" = 64 ]
+    [ "$(jq -s 'map(select(.mode == "none" and .outcome == "timeout" and .connect_ns == null)) | length' \
+        real/trials.jsonl)" = 32 ]
+    [ "$(jq -r '"\(.cell) \(.seed)"' real/trials.jsonl | sort -u)" = \
+        "$(jq -r '.cells[] | "\(.cell) \(.seed)"' real/run.json | sort)" ]
+}
