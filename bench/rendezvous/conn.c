@@ -60,7 +60,6 @@ struct conn {
     struct conn *next, *prev;
     int fd;
     enum conn_state state;
-    bool reading; /* inside its read callback */
     enum wire_role role;
     struct session *session;
     struct pending_hello *pending;
@@ -92,7 +91,7 @@ static int bytes_reserve(struct bytes *b, size_t cap)
 
 static void conn_maybe_free(struct conn *c)
 {
-    if (c->state != CONN_CLOSED || c->reading || c->read_op.pending || c->write_op.pending)
+    if (c->state != CONN_CLOSED || c->read_op.pending || c->write_op.pending)
         return;
     close(c->fd);
     if (c->prev)
@@ -108,7 +107,7 @@ static void conn_maybe_free(struct conn *c)
     free(c);
 }
 
-/* The connection is over, whoever ended it: a session that it was in hears of it. */
+/* The connection is over, whoever ended it: a session that it was in hears of it. Its last operation frees it. */
 void conn_close_now(struct conn *c)
 {
     struct session *s = c->session;
@@ -122,7 +121,6 @@ void conn_close_now(struct conn *c)
         session_left(s, c->role);
         server_settle(c->server, s);
     }
-    conn_maybe_free(c);
 }
 
 struct conn *conn_next(const struct conn *c)
@@ -445,13 +443,11 @@ static int read_once(struct conn *c)
 static void read_ready(struct loop_op *op, int res)
 {
     struct conn *c = op->owner;
-    c->reading = true;
     if (res == -ECANCELED || c->server->stopping)
         conn_close_now(c);
     for (unsigned i = 0; i < READ_BURST && c->state != CONN_CLOSED; i++)
         if (!read_once(c))
             break;
-    c->reading = false;
     if (c->state != CONN_CLOSED)
         loop_poll(c->server->loop, op, c->fd, POLLIN);
     else

@@ -48,7 +48,7 @@ await() {
 alive() {
     kill -0 "$SERVER"
     run -0 "$ASKER" stun-tcp "127.0.0.1:$PORT" 1
-    [[ $output =~ "answered 1 of 1" ]]
+    [[ $output == *"answered 1 of 1"* ]]
 }
 
 one_line() {
@@ -90,9 +90,9 @@ pair() {
 
 @test "--help teaches with an example, --version names the build" {
     run -0 "$BIN/rendezvous" --help
-    [[ $output =~ "rendezvous --listen 192.0.2.1:3478" && $output =~ "simopen --server" ]]
+    [[ $output == *"rendezvous --listen 192.0.2.1:3478"* && $output == *"simopen --server"* ]]
     run -0 "$BIN/rendezvous" --version
-    [[ $output =~ ^"rendezvous (punchbench) " ]]
+    [[ $output == "rendezvous (punchbench) "* ]]
 }
 
 @test "what cannot be listened on: one line that says why" {
@@ -127,27 +127,27 @@ pair() {
     local local_port other="127.0.0.2:$((PORT + 1))"
     local_port=$(free_port)
     run -0 timeout 10 turnutils_stunclient -p "$PORT" 127.0.0.1
-    [[ $output =~ "UDP reflexive addr: 127.0.0.1:" && $output =~ "Response origin: : $other" ]]
+    [[ $output == *"UDP reflexive addr: 127.0.0.1:"* && $output == *"Response origin: : $other"* ]]
     local padding
     for padding in "" -P; do
         run timeout 20 turnutils_natdiscovery -m $padding -L 127.0.0.1 -l "$local_port" -p "$PORT" 127.0.0.1
         echo "$output"
-        [[ $output =~ "Endpoint Independent Mapping" && $output =~ "Other addr: : $other" ]]
-        [[ $output =~ "Response origin: : 127.0.0.2:$PORT" ]]
+        [[ $output == *"Endpoint Independent Mapping"* && $output == *"Other addr: : $other"* ]]
+        [[ $output == *"Response origin: : 127.0.0.2:$PORT"* ]]
         run timeout 20 turnutils_natdiscovery -f $padding -L 127.0.0.1 -l "$local_port" -p "$PORT" 127.0.0.1
         echo "$output"
-        [[ $output =~ "Endpoint Independent Filtering" ]]
+        [[ $output == *"Endpoint Independent Filtering"* ]]
     done
 }
 
 @test "several STUN requests on one TCP connection; UDP beside it; several ports" {
     start --listen "127.0.0.1:$(($(free_port) + 300))"
     run -0 "$ASKER" stun-tcp "127.0.0.1:$PORT" 200
-    [[ $output =~ "answered 200 of 200" && $output =~ "mapped 127.0.0.1:" ]]
+    [[ $output == *"answered 200 of 200"* && $output == *"mapped 127.0.0.1:"* ]]
     local second
     second=$(sed -n 's/.*listening on [^ ]* //p' "$DIR/err")
     run -0 "$ASKER" stun-udp "$second" 3
-    [[ $output =~ "from $second mapped 127.0.0.1:" && $output =~ "answered 3 of 3" ]]
+    [[ $output == *"from $second mapped 127.0.0.1:"* && $output == *"answered 3 of 3"* ]]
 }
 
 @test "a wildcard socket answers from the address that was asked" {
@@ -155,7 +155,7 @@ pair() {
     local addr
     for addr in 127.0.0.1 127.0.0.9 127.1.2.3; do
         run -0 "$ASKER" stun-udp "$addr:$PORT"
-        [[ $output =~ "from $addr:$PORT mapped" ]]
+        [[ $output == *"from $addr:$PORT mapped"* ]]
     done
 }
 
@@ -163,9 +163,9 @@ pair() {
     [ -e /proc/net/if_inet6 ] && grep -q '^0\{31\}1 ' /proc/net/if_inet6 || skip "no IPv6 loopback"
     ADDR='[::1]' start
     run -0 "$ASKER" stun-udp "[::1]:$PORT"
-    [[ $output =~ "from [::1]:$PORT mapped [::1]:" ]]
+    [[ $output == *"from [::1]:$PORT mapped [::1]:"* ]]
     run -0 "$ASKER" stun-tcp "[::1]:$PORT" 2
-    [[ $output =~ "answered 2 of 2" ]]
+    [[ $output == *"answered 2 of 2"* ]]
 }
 
 @test "rates: a flood is cut, another address is not" {
@@ -179,7 +179,7 @@ pair() {
     "$ASKER" drip "127.0.0.1:$PORT"
     "$ASKER" drip "127.0.0.1:$PORT"
     run -0 "$ASKER" drip "127.0.0.1:$PORT"
-    [[ $output =~ "error 6 too many joins" ]]
+    [[ $output == *"error 6 too many joins"* ]]
 }
 
 # ---- bad company --------------------------------------------------------------------------------
@@ -187,21 +187,22 @@ pair() {
 @test "garbage, oversized, early and foreign frames: refused with the reason, nobody else harmed" {
     start
     run -0 "$ASKER" send "127.0.0.1:$PORT" 474554202f20485454502f312e310d0a
-    [[ $output =~ "error 7 not a frame"$'\n'closed ]]
+    [ "${lines[0]}" = "error 7 not a frame" ]
+    [ "${lines[1]}" = closed ]
     run -0 "$ASKER" send "127.0.0.1:$PORT" b50100017fffffff00000000
-    [[ $output =~ "error 7 an oversized frame" ]]
+    [[ $output == *"error 7 an oversized frame"* ]]
     run -0 "$ASKER" send "127.0.0.1:$PORT" b50100010000200000000000 # 8 KB, before any proof
-    [[ $output =~ "error 7 an oversized frame" ]]
+    [[ $output == *"error 7 an oversized frame"* ]]
     run -0 "$ASKER" send "127.0.0.1:$PORT" b50100090000000000000000
-    [[ $output =~ "error 8 another version" ]]
+    [[ $output == *"error 8 another version"* ]]
     run -0 "$ASKER" send "127.0.0.1:$PORT" b50900010000000000000000 # REPORT, before HELLO
-    [[ $output =~ "error 7 a frame before its time" ]]
+    [[ $output == *"error 7 a frame before its time"* ]]
     run -0 "$ASKER" send "127.0.0.1:$PORT" b50100010000000000000000 # an empty HELLO
-    [[ $output =~ "error 7 a session name" ]]
+    [[ $output == *"error 7 a session name"* ]]
     run -0 "$ASKER" send "127.0.0.1:$PORT" b5010001000000060000000000010000ffff
-    [[ $output =~ "error 7 a frame that cannot be read" ]]
+    [[ $output == *"error 7 a frame that cannot be read"* ]]
     run -0 "$ASKER" send "127.0.0.1:$PORT" 000100032112a442000000000000000000000000 # STUN with a bad length
-    [[ $output =~ closed ]]
+    [ "$output" = closed ]
     head -c 200000 /dev/urandom | "$ASKER" send "127.0.0.1:$PORT" - >/dev/null
     run -0 "$ASKER" drip "127.0.0.1:$PORT" # a HELLO byte by byte is one all the same
     [ "$output" = "frame 2" ]
@@ -211,11 +212,12 @@ pair() {
 
 @test "the seeds of the fuzz targets, thrown at the real server" {
     start
-    local seed
+    local seed askers=()
     for seed in tests/fuzz/corpus/{frame,stun,path}/*; do
         timeout 10 "$ASKER" send "127.0.0.1:$PORT" - <"$ROOT/$seed" >/dev/null &
+        askers+=($!)
     done
-    wait $(jobs -p | grep -v "^$SERVER$")
+    wait "${askers[@]}"
     alive
 }
 
@@ -231,7 +233,7 @@ pair() {
     exec 7>"$DIR/hold"
     await "cannot accept connections" "$DIR/err"
     run -0 "$ASKER" stun-udp "127.0.0.1:$PORT" 2
-    [[ $output =~ "answered 2 of 2" ]]
+    [[ $output == *"answered 2 of 2"* ]]
     exec 7>&-
     await "stopped at" "$DIR/crowd"
     [ "$(grep -c 'cannot accept' "$DIR/err")" = 1 ]
@@ -252,9 +254,9 @@ pair() {
     # The sanitizers keep more beside each allocation than it holds.
     [[ $BUILD == *asan* ]] || ((after - before < 20000))
     run -0 "$ASKER" crowd "127.0.0.1:$PORT" 1 # joins its first session: there already, with two peers
-    [[ $output =~ "error 3" ]]
+    [[ $output == *"error 3"* ]]
     run -1 timeout 10 "$BIN/simopen" --server "127.0.0.1:$PORT" --session one-too-many
-    [[ $output =~ "as many sessions as it may" ]]
+    [[ $output == *"as many sessions as it may"* ]]
     exec 7>&-
     alive
 }
@@ -307,7 +309,7 @@ pair() {
     pair keyed 1 --key-file "$DIR/same"
     run -1 timeout 10 "$BIN/simopen" --server "127.0.0.1:$PORT" --session keyed
     run -0 "$ASKER" crowd "127.0.0.1:$PORT" 1
-    [[ $output =~ "error 1 wrong key" ]]
+    [[ $output == *"error 1 wrong key"* ]]
 }
 
 @test "--quiet: nothing after ready, unless something is wrong" {

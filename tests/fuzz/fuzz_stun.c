@@ -28,10 +28,10 @@ static void round_trip(const struct wire_stun *in)
     int len = wire_stun_end(&w, true);
     require(len > 0 && wire_stun_decode(buf, (size_t)len, &out) == 0);
     require(out.cls == in->cls && out.method == in->method && out.has_fingerprint);
-    require(memcmp(&out.xor_mapped, &in->xor_mapped, sizeof(in->xor_mapped)) == 0);
-    require(memcmp(&out.mapped, &in->mapped, sizeof(in->mapped)) == 0);
-    require(memcmp(&out.other, &in->other, sizeof(in->other)) == 0);
-    require(memcmp(&out.origin, &in->origin, sizeof(in->origin)) == 0);
+    require(base_ep_equal(&out.xor_mapped, &in->xor_mapped));
+    require(base_ep_equal(&out.mapped, &in->mapped));
+    require(base_ep_equal(&out.other, &in->other));
+    require(base_ep_equal(&out.origin, &in->origin));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
