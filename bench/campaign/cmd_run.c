@@ -13,6 +13,10 @@
  * worst one, and a millisecond or two comes from scheduling alone. */
 #define LATE_NS (5 * BASE_NS_PER_MS)
 
+/* Open files: a worker with its lab has some 40, and starts with few others; this process has two for each worker. */
+#define FILES_BASE 64
+#define FILES_EACH 2
+
 enum { KEY_OUT = 'o', KEY_RESUME = 256, KEY_TRIALS, KEY_PARALLEL, KEY_SEED, KEY_FILTER, KEY_PROFILES };
 
 struct options {
@@ -61,6 +65,8 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
     struct options *o = state->input;
     switch (key) {
     case KEY_OUT:
+        if (!*arg)
+            argp_error(state, "--out needs the name of a folder");
         o->out = arg;
         return 0;
     case KEY_RESUME:
@@ -252,6 +258,24 @@ static int conclude(const struct plan *p, const struct campaign_run *run, bool c
     return complete && res == 0 && !violated && !run->unmeasured ? BASE_EXIT_OK : BASE_EXIT_FAILED;
 }
 
+static size_t parallel_of(const struct plan *p)
+{
+    if (!p->config.parallel)
+        return campaign_auto_parallel(p->n);
+    return p->config.parallel < p->n ? (size_t)p->config.parallel : p->n;
+}
+
+static int check_open_files(const struct plan *p)
+{
+    uint64_t limit = base_raise_open_files(), needed = FILES_BASE + FILES_EACH * parallel_of(p);
+    if (limit >= needed)
+        return 0;
+    base_error(
+        "the limit of open files is %llu, and %zu cells at once need %llu: raise it (ulimit -n), or use --parallel",
+        (unsigned long long)limit, parallel_of(p), (unsigned long long)needed);
+    return -EMFILE;
+}
+
 static int measure(struct plan *p, struct loop *loop)
 {
     struct campaign_results results;
@@ -264,10 +288,8 @@ static int measure(struct plan *p, struct loop *loop)
                                .n = p->n,
                                .program_dir = p->program_dir,
                                .results = &results,
-                               .loop = loop};
-    run.parallel = p->config.parallel && p->config.parallel < p->n ? (size_t)p->config.parallel
-                   : p->config.parallel                            ? p->n
-                                                                   : campaign_auto_parallel(p->n);
+                               .loop = loop,
+                               .parallel = parallel_of(p)};
     res = campaign_coordinate(&run);
     int status = conclude(p, &run, res == 0 && !run.signal);
     campaign_results_close(&results);
@@ -281,7 +303,7 @@ static int run_plan(struct plan *p)
     int res = campaign_program_dir(p->program_dir);
     if (res < 0)
         base_error("this program's own place is not to be found: %s", strerror(-res));
-    if (res < 0 || read_plan(p) < 0 || check_programs(p) < 0 || make_tallies(p) < 0)
+    if (res < 0 || read_plan(p) < 0 || check_programs(p) < 0 || check_open_files(p) < 0 || make_tallies(p) < 0)
         return BASE_EXIT_USAGE;
     if (lab_enter(err) < 0) {
         base_error("%s", err);

@@ -32,6 +32,7 @@ struct job {
     size_t cell;
     uint64_t first, count;
     unsigned attempt;
+    bool lost; /* not all of it was measured, and it is not tried again */
 };
 
 struct coordinator;
@@ -40,6 +41,7 @@ struct coordinator;
 struct slot {
     struct coordinator *c;
     struct job job;
+    size_t index; /* of the job in the queue */
     bool busy;
     bool starting; /* it is still building its lab */
     bool refused;  /* its records are not to be trusted any more */
@@ -57,8 +59,10 @@ struct coordinator {
     size_t running, starting, max_starting;
     uint64_t *late; /* of each job that told */
     size_t n_late;
-    uint64_t done, failures;
-    bool *unmeasured; /* by cell */
+    uint64_t done;     /* trials in the file */
+    uint64_t proven;   /* of those, what workers measured in this run */
+    uint64_t failures; /* of workers */
+    bool *unmeasured;  /* by cell */
     bool hopeless;
     bool over; /* no operation is started any more */
     int err;   /* why it had to stop */
@@ -156,7 +160,8 @@ static void take_record(struct slot *slot, char *line, size_t len)
         return;
     }
     line[len] = '\n';
-    keep_record(c, tally, &view, line, len + 1);
+    if (keep_record(c, tally, &view, line, len + 1) == 0)
+        c->proven++;
 }
 
 static void slot_started(struct slot *slot)
@@ -226,7 +231,7 @@ static int add_missing(struct coordinator *c, size_t cell, uint64_t from, uint64
     while (campaign_tally_missing(&c->run->tallies[cell], from, &first, &count) && first < end) {
         if (first + count > end)
             count = end - first;
-        int res = add_job(c, (struct job){cell, first, count, attempt});
+        int res = add_job(c, (struct job){.cell = cell, .first = first, .count = count, .attempt = attempt});
         if (res < 0)
             return res;
         from = first + count;
@@ -305,23 +310,39 @@ static uint64_t missing_of(const struct coordinator *c, const struct job *job)
     return n;
 }
 
-static void job_ended(struct coordinator *c, const struct job *job)
+static void job_ended(struct coordinator *c, size_t index)
 {
+    struct job *job = &c->jobs[index];
     if (missing_of(c, job) == 0 || stopping(c))
         return;
     c->failures++;
-    if (c->failures >= HOPELESS && c->done == c->progress.before) {
-        campaign_progress_hide(&c->progress);
-        base_error("no cell can be measured here; stopping");
-        c->hopeless = true;
-        stop_workers(c);
-    } else if (job->attempt >= ATTEMPTS) {
-        give_up(c, job);
+    if (job->attempt >= ATTEMPTS) {
+        job->lost = true;
     } else {
         int res = add_missing(c, job->cell, job->first, job->first + job->count, job->attempt + 1);
         if (res < 0)
             stop_for(c, res);
     }
+    if (c->failures >= HOPELESS && c->proven == 0) {
+        c->hopeless = true;
+        stop_workers(c);
+    }
+}
+
+/* What is lost belongs in the denominator; but where nothing at all could be measured it is this machine that failed,
+ * and the trials stay to be made. */
+static void settle_lost(struct coordinator *c)
+{
+    bool any = false;
+    for (size_t i = 0; i < c->end; i++)
+        any |= c->jobs[i].lost;
+    if (c->hopeless || (any && c->proven == 0 && !stopping(c))) {
+        c->hopeless = true;
+        base_error("no cell could be measured here: nothing is recorded");
+    }
+    for (size_t i = 0; i < c->end && !stopping(c); i++)
+        if (c->jobs[i].lost)
+            give_up(c, &c->jobs[i]);
 }
 
 /* ---- workers --------------------------------------------------------------------------------- */
@@ -356,7 +377,7 @@ static void slot_check_end(struct slot *slot)
     slot_started(slot);
     slot->busy = false;
     c->running--;
-    job_ended(c, &slot->job);
+    job_ended(c, slot->index);
     fill_slots(c);
 }
 
@@ -380,8 +401,9 @@ static void worker_died(struct loop_op *op, int res)
     slot_check_end(slot);
 }
 
-static int start_worker(struct coordinator *c, struct slot *slot, const struct job *job)
+static int start_worker(struct coordinator *c, struct slot *slot, size_t index)
 {
+    struct job job = c->jobs[index];
     int ends[2];
     pid_t parent = getpid();
     if (pipe2(ends, O_CLOEXEC) < 0)
@@ -390,7 +412,7 @@ static int start_worker(struct coordinator *c, struct slot *slot, const struct j
     fflush(NULL);
     pid_t pid = fork();
     if (pid == 0)
-        worker_main(c, job, ends[1], parent);
+        worker_main(c, &job, ends[1], parent);
     int res = pid < 0 ? -errno : 0;
     close(ends[1]);
     int pidfd = pid < 0 ? -1 : (int)syscall(SYS_pidfd_open, pid, 0);
@@ -403,7 +425,7 @@ static int start_worker(struct coordinator *c, struct slot *slot, const struct j
         close(ends[0]);
         return res;
     }
-    *slot = (struct slot){.c = c, .job = *job, .busy = true, .starting = true, .pidfd = pidfd};
+    *slot = (struct slot){.c = c, .job = job, .index = index, .busy = true, .starting = true, .pidfd = pidfd};
     loop_op_init(&slot->died_op, worker_died, slot);
     loop_poll(c->loop, &slot->died_op, pidfd, POLLIN);
     campaign_lines_start(&slot->lines, c->loop, ends[0], CAMPAIGN_LINE_MAX, on_worker_line, slot);
@@ -420,8 +442,7 @@ static void fill_slots(struct coordinator *c)
             continue;
         if (c->starting >= c->max_starting)
             break;
-        struct job job = c->jobs[c->next];
-        int res = start_worker(c, &c->slots[i], &job);
+        int res = start_worker(c, &c->slots[i], c->next);
         if (res < 0) {
             base_error("no worker could be started: %s", strerror(-res));
             stop_for(c, res);
@@ -483,7 +504,6 @@ static void finish(struct coordinator *c)
     loop_cancel(c->loop, &c->signal_op);
     while (loop_pending(c->loop) > 0 && loop_run_once(c->loop, STATUS_NS) == 0)
         ;
-    campaign_progress_hide(&c->progress);
     if (c->signal_fd >= 0)
         close(c->signal_fd);
     free(c->slots);
@@ -508,6 +528,8 @@ int campaign_coordinate(struct campaign_run *run)
     }
     if (res < 0 && !c.err)
         base_error("the campaign could not be run: %s", strerror(-res));
+    campaign_progress_hide(&c.progress);
+    settle_lost(&c);
     finish(&c);
     if (res == 0 && c.err)
         res = c.err;

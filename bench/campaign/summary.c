@@ -107,7 +107,7 @@ static void table_row(FILE *out, const struct widths *w, const struct campaign_c
         snprintf(p50, sizeof(p50), "%.1f ms", (double)connect_quantile(t, 0.5) / (double)BASE_NS_PER_MS);
         snprintf(p99, sizeof(p99), "%.1f ms", (double)connect_quantile(t, 0.99) / (double)BASE_NS_PER_MS);
     }
-    fprintf(out, "%-*s  %-*s  %-*s  %9s  %15s  %10s  %10s\n", w->nat_a, cell->nat_a->name, w->nat_b, cell->nat_b->name,
+    fprintf(out, "%-*s  %-*s  %-*s  %9s  %15s  %11s  %11s\n", w->nat_a, cell->nat_a->name, w->nat_b, cell->nat_b->name,
             w->technique, cell->choice->label, score, interval, p50, p99);
 }
 
@@ -120,8 +120,8 @@ void campaign_summary_table(FILE *out, const struct campaign_cell *cells, const 
         widen(&w.nat_b, cells[i].nat_b->name);
         widen(&w.technique, cells[i].choice->label);
     }
-    fprintf(out, "%-*s  %-*s  %-*s  %9s  %15s  %10s  %10s\n", w.nat_a, "NAT a", w.nat_b, "NAT b", w.technique,
-            "technique", "ok/trials", "95 % interval", "p50", "p99");
+    fprintf(out, "%-*s  %-*s  %-*s  %9s  %15s  %11s  %11s\n", w.nat_a, "NAT a", w.nat_b, "NAT b", w.technique,
+            "technique", "ok/trials", "95 % interval", "connect p50", "connect p99");
     for (size_t i = 0; i < n; i++)
         table_row(out, &w, &cells[i], &tallies[i]);
 }

@@ -269,8 +269,21 @@ refused()
     needs_root
     FAKE=never-ready run bench run c.ini --out out --parallel 2
     [ "$status" = 2 ]
-    [[ $output == *"address in use"* && $output == *"no cell can be measured here"* ]]
+    [[ $output == *"address in use"* && $output == *"no cell could be measured here"* ]]
     [ ! -s out/trials.jsonl ]
+    run bench run c.ini --out out --resume
+    [ "$status" = 0 ]
+    every_trial_once out 8 6
+}
+
+@test "too few open files: one line before anything is started" {
+    needs_root
+    ulimit -n 32
+    run bench run c.ini --out out
+    [ "$status" = 1 ]
+    one_line
+    [[ $output == *"limit of open files is 32"*"ulimit -n"* ]]
+    [ ! -e out ]
 }
 
 @test "a peer that cannot start is named, with its last words" {

@@ -238,8 +238,8 @@ static void the_table_is_for_people(void **state)
     campaign_summary_table(f, cells, tallies, 2);
     fclose(f);
     assert_non_null(strstr(text, "1/1"));
-    assert_non_null(strstr(text, " 20.7 - 100.0 %     41.9 ms     41.9 ms\n"));
-    assert_non_null(strstr(text, "0/1    0.0 -  79.3 %           -           -\n"));
+    assert_non_null(strstr(text, " 20.7 - 100.0 %      41.9 ms      41.9 ms\n"));
+    assert_non_null(strstr(text, "0/1    0.0 -  79.3 %            -            -\n"));
     free(text);
 }
 
