@@ -195,10 +195,10 @@ static void pong(struct world *w, struct fake *f, const struct wire_reader *ping
     w->now = before > w->now ? before : w->now;
 }
 
-#define REPORT_OK                                                                                                      \
-    "{\"outcome\":\"ok\",\"path\":\"direct\",\"connect_ns\":41000000,\"total_ns\":90000000,\"acked\":true,"            \
-    "\"predicted_p\":0.75,\"phases_ns\":{}}"
-#define REPORT_TIMEOUT "{\"outcome\":\"timeout\",\"phase\":\"open\",\"total_ns\":90000000}"
+static const char report_ok[] =
+    "{\"outcome\":\"ok\",\"path\":\"direct\",\"connect_ns\":41000000,\"total_ns\":90000000,\"acked\":true,"
+    "\"predicted_p\":0.75,\"phases_ns\":{}}";
+static const char report_timeout[] = "{\"outcome\":\"timeout\",\"phase\":\"open\",\"total_ns\":90000000}";
 
 /* Both join and the first trial begins; RTTs of 40 and 100 ms. */
 static void both_join(struct world *w)
@@ -327,11 +327,11 @@ static void two_trials(void **state)
     expect_text(&r, WIRE_F_BODY, "holes ready");
 
     uint64_t trial = 5;
-    assert_int_equal(say(w, &w->a, WIRE_REPORT, (struct said){.text = REPORT_OK, .trial = &trial}), 0);
+    assert_int_equal(say(w, &w->a, WIRE_REPORT, (struct said){.text = report_ok, .trial = &trial}), 0);
     expect_nothing(&w->b);
     assert_int_equal(say(w, &w->b, WIRE_NOTE, (struct said){.body = "late"}), 0); /* a is done: dropped */
     expect_nothing(&w->a);
-    assert_int_equal(say(w, &w->b, WIRE_REPORT, (struct said){.text = REPORT_OK, .trial = &trial}), 0);
+    assert_int_equal(say(w, &w->b, WIRE_REPORT, (struct said){.text = report_ok, .trial = &trial}), 0);
     assert_int_equal(w->n_records, 1);
     static const char *const parts[] = {"\"cell\":\"cell/one\"", "\"trial\":5",         "\"seed\":77",
                                         "\"mode\":\"plain\"",    "\"outcome\":\"ok\"",  "\"transport\":\"tcp\"",
@@ -351,8 +351,8 @@ static void two_trials(void **state)
     expect(&w->b, WIRE_PING);
     exchange(w);
     plan(w, deadline);
-    assert_int_equal(say(w, &w->b, WIRE_REPORT, (struct said){.text = REPORT_TIMEOUT}), 0);
-    assert_int_equal(say(w, &w->a, WIRE_REPORT, (struct said){.text = REPORT_TIMEOUT}), 0);
+    assert_int_equal(say(w, &w->b, WIRE_REPORT, (struct said){.text = report_timeout}), 0);
+    assert_int_equal(say(w, &w->a, WIRE_REPORT, (struct said){.text = report_timeout}), 0);
     assert_int_equal(w->n_records, 2);
     assert_non_null(strstr(w->records[1], "\"outcome\":\"timeout\""));
     expect(&w->a, WIRE_RECORD);
@@ -453,7 +453,7 @@ static void bring_to(struct world *w, enum stage stage)
     if (stage >= PUNCHING)
         plan(w, 1000 * MS);
     if (stage == ONE_REPORT)
-        assert_int_equal(say(w, &w->b, WIRE_REPORT, (struct said){.text = REPORT_OK}), 0);
+        assert_int_equal(say(w, &w->b, WIRE_REPORT, (struct said){.text = report_ok}), 0);
 }
 
 static void death(struct world *w, enum stage stage, const char *phase, bool b_reported)
@@ -567,7 +567,7 @@ static void silence_of_both(void **state)
 
 /* ---- aborts ---------------------------------------------------------------------------------- */
 
-#define REPORT_ABORT "{\"outcome\":\"error\",\"phase\":\"sample\",\"errno\":98}"
+static const char report_abort[] = "{\"outcome\":\"error\",\"phase\":\"sample\",\"errno\":98}";
 
 /* An abort before the plan ends the trial for both, and the next one begins; what crosses it is let pass. */
 static void abort_before_plan(void **state)
@@ -575,13 +575,13 @@ static void abort_before_plan(void **state)
     struct world *w = *state;
     uint64_t deadline = MS;
     in_first_trial(w);
-    assert_int_equal(say(w, &w->a, WIRE_ABORT, (struct said){.text = REPORT_ABORT}), 0);
+    assert_int_equal(say(w, &w->a, WIRE_ABORT, (struct said){.text = report_abort}), 0);
     struct wire_reader r = expect(&w->b, WIRE_ABORT);
     expect_text(&r, WIRE_F_TEXT, "peer a gave up (sample): Address already in use");
     assert_int_equal(say(w, &w->b, WIRE_FACTS, (struct said){.body = "crossed"}), 0);
     assert_int_equal(say(w, &w->b, WIRE_PLAN, (struct said){.body = "b", .stamp = &deadline}), -EPROTO);
     expect_nothing(&w->a);
-    assert_int_equal(say(w, &w->b, WIRE_ABORT, (struct said){.text = REPORT_ABORT}), 0);
+    assert_int_equal(say(w, &w->b, WIRE_ABORT, (struct said){.text = report_abort}), 0);
     assert_int_equal(w->n_records, 1);
     expect(&w->a, WIRE_RECORD);
     expect(&w->a, WIRE_TRIAL);
@@ -596,11 +596,11 @@ static void abort_crosses_plan(void **state)
     uint64_t deadline = MS;
     in_first_trial(w);
     exchange(w);
-    assert_int_equal(say(w, &w->b, WIRE_ABORT, (struct said){.text = REPORT_ABORT}), 0);
+    assert_int_equal(say(w, &w->b, WIRE_ABORT, (struct said){.text = report_abort}), 0);
     expect(&w->a, WIRE_ABORT);
     assert_int_equal(say(w, &w->a, WIRE_PLAN, (struct said){.body = "plan", .stamp = &deadline}), 0);
     expect_nothing(&w->b);
-    assert_int_equal(say(w, &w->a, WIRE_ABORT, (struct said){.text = REPORT_ABORT}), 0);
+    assert_int_equal(say(w, &w->a, WIRE_ABORT, (struct said){.text = report_abort}), 0);
     expect(&w->b, WIRE_RECORD);
 }
 
@@ -611,9 +611,9 @@ static void abort_after_plan(void **state)
     in_first_trial(w);
     exchange(w);
     plan(w, 1000 * MS);
-    assert_int_equal(say(w, &w->a, WIRE_ABORT, (struct said){.text = REPORT_ABORT}), 0);
+    assert_int_equal(say(w, &w->a, WIRE_ABORT, (struct said){.text = report_abort}), 0);
     expect_nothing(&w->b);
-    assert_int_equal(say(w, &w->b, WIRE_REPORT, (struct said){.text = REPORT_TIMEOUT}), 0);
+    assert_int_equal(say(w, &w->b, WIRE_REPORT, (struct said){.text = report_timeout}), 0);
     assert_int_equal(w->n_records, 1);
 }
 
@@ -642,10 +642,100 @@ static void out_of_turn(void **state)
     assert_int_equal(say(w, &w->a, WIRE_REPORT, (struct said){.text = "not json"}), -EPROTO);
     assert_int_equal(say(w, &w->a, WIRE_REPORT, (struct said){.text = "[]"}), -EPROTO);
     assert_int_equal(say(w, &w->a, WIRE_REPORT, (struct said){0}), -EPROTO);
-    assert_int_equal(say(w, &w->a, WIRE_REPORT, (struct said){.text = REPORT_OK, .trial = &other_trial}), -EPROTO);
-    assert_int_equal(say(w, &w->a, WIRE_REPORT, (struct said){.text = REPORT_OK}), 0);
-    assert_int_equal(say(w, &w->a, WIRE_REPORT, (struct said){.text = REPORT_OK}), -EPROTO);
+    assert_int_equal(say(w, &w->a, WIRE_REPORT, (struct said){.text = report_ok, .trial = &other_trial}), -EPROTO);
+    assert_int_equal(say(w, &w->a, WIRE_REPORT, (struct said){.text = report_ok}), 0);
+    assert_int_equal(say(w, &w->a, WIRE_REPORT, (struct said){.text = report_ok}), -EPROTO);
     assert_int_equal(w->n_records, 0);
+}
+
+/* ---- anything at all ------------------------------------------------------------------------- */
+
+/* A peer that only counts: nothing may come for it once S is done with it. */
+struct counter {
+    bool finished;
+    unsigned frames;
+};
+
+static void count_send(void *peer, const uint8_t *frame, size_t len)
+{
+    struct counter *c = peer;
+    assert_false(c->finished);
+    assert_int_equal(wire_frame_len(frame, len), len);
+    c->frames++;
+}
+
+static void count_finish(void *peer)
+{
+    struct counter *c = peer;
+    assert_false(c->finished);
+    c->finished = true;
+}
+
+static void count_record(struct session_host *host, const char *line)
+{
+    struct record_view v;
+    struct world *w = (struct world *)host;
+    assert_int_equal(record_view_parse(line, strlen(line), &v), 0);
+    w->n_records++;
+}
+
+/* One random event of a session of two. */
+static void stir(struct world *w, struct base_rng *rng, struct counter peers[2])
+{
+    static const enum wire_frame_type usual[] = {WIRE_FACTS, WIRE_FACTS, WIRE_PLAN, WIRE_REPORT, WIRE_ABORT, WIRE_NOTE};
+    static const char *const texts[] = {report_ok, report_timeout, "{}", "[1]", "{"};
+    uint64_t dice = base_rng_below(rng, 40), deadline = base_rng_below(rng, 10) * BASE_NS_PER_S;
+    size_t i = base_rng_below(rng, 2);
+    struct fake f = {.role = i ? WIRE_ROLE_B : WIRE_ROLE_A};
+    struct said said = {
+        .body = "b", .text = texts[base_rng_below(rng, 30) % 5 % (base_rng_below(rng, 8) ? 2 : 5)], .stamp = &deadline};
+    enum wire_frame_type type = usual[base_rng_below(rng, BASE_ARRAY_LEN(usual))];
+    w->now += base_rng_below(rng, BASE_NS_PER_S);
+    if (dice == 0)
+        w->now += 15 * BASE_NS_PER_S;
+    if (dice == 1)
+        type = (enum wire_frame_type)(1 + base_rng_below(rng, WIRE_NOTE));
+    session_tick(w->s, w->now);
+    /* As a host does: no word from a peer that S is done with, and no second word from one that broke the rules. */
+    if (peers[i].finished || session_over(w->s))
+        return;
+    if (dice == 2 || say(w, &f, type, said) < 0) {
+        peers[i].finished = true;
+        session_left(w->s, f.role);
+    }
+}
+
+static void anything(void **state)
+{
+    struct world *w = *state;
+    struct base_rng rng;
+    unsigned frames = 0;
+    base_rng_seed(&rng, 11);
+    w->host.send = count_send;
+    w->host.finish = count_finish;
+    w->host.record = count_record;
+    for (unsigned round = 0; round < 3000; round++) {
+        struct counter peers[2] = {0};
+        enum wire_role role;
+        const char *why;
+        union base_ep seen = {0};
+        struct session_hello h = hello_of(WIRE_ROLE_NONE, "simopen");
+        struct session_place place = {.seen = &seen};
+        session_free(w->s);
+        w->s = session_create(&w->host, "any");
+        assert_non_null(w->s);
+        for (size_t i = 0; i < 2; i++)
+            assert_int_equal(session_join(w->s, &h, &place, &peers[i], w->now, &role, &why), 0);
+        for (unsigned step = 0; step < 60 && !session_over(w->s); step++)
+            stir(w, &rng, peers);
+        if (!session_over(w->s))
+            session_left(w->s, WIRE_ROLE_A);
+        assert_true(session_over(w->s));
+        assert_true(peers[0].finished || peers[1].finished);
+        frames += peers[0].frames + peers[1].frames;
+    }
+    assert_in_range(w->n_records, 1000, 6000);
+    assert_in_range(frames, 20000, UINT32_MAX);
 }
 
 /* ---- HELLO ----------------------------------------------------------------------------------- */
@@ -716,6 +806,7 @@ int main(void)
         WORLD_TEST(abort_crosses_plan),
         WORLD_TEST(abort_after_plan),
         WORLD_TEST(out_of_turn),
+        WORLD_TEST(anything),
         cmocka_unit_test(hellos),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
