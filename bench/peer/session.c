@@ -353,6 +353,10 @@ static void on_error(struct peer *peer, const struct wire_reader *r)
     case WIRE_E_SESSION_FULL:
         base_error("session '%s' has two peers already: choose another --session", peer->config.session);
         break;
+    case WIRE_E_MISMATCH:
+        base_error("the other peer of session '%s' runs another program: start the same one on both sides",
+                   peer->config.session);
+        break;
     case WIRE_E_PEER_LEFT:
         base_error("the other peer left %s: start both again", doing(peer, when, sizeof(when)));
         break;
@@ -434,8 +438,7 @@ static void signal_done(struct loop_op *op, int res)
     struct peer *peer = op->owner;
     if (res < 0)
         return;
-    base_error("interrupted: %llu of %llu trials done, all of them reported", (unsigned long long)peer->done,
-               (unsigned long long)peer->trials);
+    base_error("interrupted after %llu trials: all of them are recorded", (unsigned long long)peer->done);
     peer_session_end(peer, peer->done > 0 || peer->trial ? BASE_EXIT_FAILED : BASE_EXIT_USAGE);
 }
 

@@ -31,7 +31,7 @@ EOF
 @test "simopen and portspray connect in hand-made namespaces and print a record a trial" {
     for program in simopen portspray; do
         rm -rf "$DIR/record"
-        handmade "b $BIN/$program \$S --json >$DIR/b.json & a $BIN/$program \$S --role a --trials 5 --json --seed 7 >$DIR/a.json; wait \$!"
+        handmade "b $BIN/$program \$S --role b --json >$DIR/b.json & a $BIN/$program \$S --role a --trials 5 --json --seed 7 >$DIR/a.json; wait \$!"
         [ "$(wc -l <"$DIR/a.json")" = 5 ]
         cmp "$DIR/a.json" "$DIR/b.json"
         cmp "$DIR/a.json" "$DIR/record/trials.jsonl"
@@ -49,7 +49,7 @@ EOF
 
 @test "the control mode none sends nothing and never succeeds" {
     for program in simopen portspray; do
-        run -2 handmade "b $BIN/$program \$S --json >$DIR/b.json & a $BIN/$program \$S --role a --mode none --timeout 300ms --trials 2 --json >$DIR/a.json"
+        run -2 handmade "b $BIN/$program \$S --role b --json >$DIR/b.json & a $BIN/$program \$S --role a --mode none --timeout 300ms --trials 2 --json >$DIR/a.json"
         jq -e -s 'length == 2 and all(.outcome == "timeout" and .mode == "none" and (.a.packets // 0) == 0
             and (.b.packets // 0) == 0)' "$DIR/a.json"
     done
@@ -57,10 +57,10 @@ EOF
 
 @test "--pipe is a punched netcat, both ways, byte for byte" {
     head -c 3000000 /dev/urandom >"$DIR/big"
-    handmade "b $BIN/simopen \$S --pipe <$DIR/big >$DIR/b.out & echo hi | a $BIN/simopen \$S --role a --pipe >$DIR/a.out; wait \$!"
+    handmade "b $BIN/simopen \$S --role b --pipe <$DIR/big >$DIR/b.out & echo hi | a $BIN/simopen \$S --role a --pipe >$DIR/a.out; wait \$!"
     [ "$(cat "$DIR/b.out")" = hi ]
     cmp "$DIR/a.out" "$DIR/big"
-    handmade "echo there | b $BIN/portspray \$S --pipe >$DIR/b.out & echo hi | a $BIN/portspray \$S --role a --pipe >$DIR/a.out; wait \$!"
+    handmade "echo there | b $BIN/portspray \$S --role b --pipe >$DIR/b.out & echo hi | a $BIN/portspray \$S --role a --pipe >$DIR/a.out; wait \$!"
     [ "$(cat "$DIR/b.out")" = hi ]
     [ "$(cat "$DIR/a.out")" = there ]
 }
