@@ -143,6 +143,8 @@ static void server_stop(struct server *server)
     if (server->stopping)
         return;
     server->stopping = true;
+    if (server->violations)
+        base_info("stopping: %llu connections broke the protocol", (unsigned long long)server->violations);
     loop_cancel(server->loop, &server->tick_op);
     loop_cancel(server->loop, &server->signal_op);
     loop_cancel(server->loop, &server->stdin_op);
