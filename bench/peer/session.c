@@ -209,7 +209,7 @@ static void on_challenge(struct peer *peer, const struct wire_reader *r)
     /* We prove the key in any case: S must be able to tell a wrong key from a lost peer. What S must not do
      * without the key is send us anywhere, and it has not yet. */
     wire_join_proof(peer->key, WIRE_JOIN_SERVER, peer->nonce, nonce, expected);
-    peer->server_proven = memcmp(proof, expected, sizeof(proof)) == 0;
+    peer->server_proven = wire_proof_equal(proof, expected);
     wire_join_proof(peer->key, WIRE_JOIN_PEER, peer->nonce, nonce, proof);
     struct wire_writer *w = peer_control_begin(peer, WIRE_PROVE);
     wire_put_bytes(w, WIRE_F_PROOF, proof, sizeof(proof));

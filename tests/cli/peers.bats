@@ -27,7 +27,7 @@ free_port() {
 
 # start_server [options]: rendezvous on $PORT, ready when this returns.
 start_server() {
-    PORT=${PORT:-$(free_port)}
+    set_port "${PORT:-$(free_port)}"
     "$BIN/rendezvous" --listen "127.0.0.1:$PORT" --record "$DIR/record" "$@" 2>"$DIR/server.err" 3>&- &
     SERVER=$!
     SERVERS+=("$SERVER")
@@ -49,8 +49,10 @@ one_line() {
     [ "$(grep -c . <<<"$stderr")" -le 1 ]
 }
 
-peer() {
-    echo "$BIN/simopen --server 127.0.0.1:$PORT --session t"
+# The command of a peer of session t, for "${PEER[@]}": new whenever the port is.
+set_port() {
+    PORT=$1
+    PEER=("$BIN/simopen" --server "127.0.0.1:$PORT" --session t)
 }
 
 @test "usage: unknown option, bad address, bad values" {
@@ -80,41 +82,41 @@ peer() {
 }
 
 @test "an unreachable server" {
-    PORT=$(free_port)
-    one_line 1 "cannot reach the server 127.0.0.1:$PORT: Connection refused" $(peer)
+    set_port "$(free_port)"
+    one_line 1 "cannot reach the server 127.0.0.1:$PORT: Connection refused" "${PEER[@]}"
 }
 
 @test "a wrong key on either side" {
     echo right >"$DIR/right"
     echo wrong >"$DIR/wrong"
     start_server --key-file "$DIR/right"
-    one_line 1 "refused the key" $(peer) --key-file "$DIR/wrong"
-    one_line 1 "refused the key" $(peer)
+    one_line 1 "refused the key" "${PEER[@]}" --key-file "$DIR/wrong"
+    one_line 1 "refused the key" "${PEER[@]}"
     kill -0 "$SERVER"
-    $(peer) --key-file "$DIR/right" --quiet &
-    run -0 $(peer) --key-file "$DIR/right"
+    "${PEER[@]}" --key-file "$DIR/right" --quiet &
+    run -0 "${PEER[@]}" --key-file "$DIR/right"
     wait $!
 }
 
 @test "two peers with one role, and a third peer" {
     start_server
-    $(peer) --role a --wait 20s --trials 200 --quiet 2>"$DIR/a.err" &
+    "${PEER[@]}" --role a --wait 20s --trials 200 --quiet 2>"$DIR/a.err" &
     local a=$!
     until grep -q "joined" "$DIR/server.err" "$DIR/a.err" 2>/dev/null || ss -Htn "sport = :$PORT" | grep -q .; do sleep 0.05; done
     sleep 0.3
-    one_line 1 "role a of session 't' is taken" $(peer) --role a
+    one_line 1 "role a of session 't' is taken" "${PEER[@]}" --role a
     # A session that runs for a while: the third peer finds it full.
-    $(peer) --role b --quiet 2>"$DIR/b.err" &
+    "${PEER[@]}" --role b --quiet 2>"$DIR/b.err" &
     local b=$!
     until [ -s "$DIR/record/trials.jsonl" ]; do sleep 0.05; done
-    one_line 1 "has two peers already" $(peer)
+    one_line 1 "has two peers already" "${PEER[@]}"
     wait "$a" "$b"
     [ "$(wc -l <"$DIR/record/trials.jsonl")" = 200 ]
 }
 
 @test "different programs on the two sides" {
     start_server
-    $(peer) --wait 5s --quiet 2>"$DIR/a.err" &
+    "${PEER[@]}" --wait 5s --quiet 2>"$DIR/a.err" &
     local a=$!
     until ss -Htn "sport = :$PORT" | grep -q .; do sleep 0.05; done
     sleep 0.3
@@ -126,7 +128,7 @@ peer() {
 
 @test "nobody else comes" {
     start_server
-    one_line 1 "no other peer joined session 't' within 1 s" $(peer) --wait 1s
+    one_line 1 "no other peer joined session 't' within 1 s" "${PEER[@]}" --wait 1s
 }
 
 @test "the other peer dies at each step: said, recorded, exit 2" {
@@ -164,7 +166,7 @@ peer() {
 
 @test "the other peer dies before any trial: exit 1" {
     start_server
-    $(peer) --role a --json >"$DIR/json" 2>"$DIR/err" &
+    "${PEER[@]}" --role a --json >"$DIR/json" 2>"$DIR/err" &
     local a=$! status=0
     until grep -q "peer a joined" "$DIR/server.err"; do sleep 0.05; done
     until "$BUILD/tests/fakepeer" "$PORT" t simopen b joined 2>/dev/null; do sleep 0.05; done
@@ -177,9 +179,9 @@ peer() {
 
 @test "the server is killed in the middle and started again: nothing finished is lost" {
     start_server
-    $(peer) --trials 100000 --json >"$DIR/a.json" 2>"$DIR/a.err" &
+    "${PEER[@]}" --trials 100000 --json >"$DIR/a.json" 2>"$DIR/a.err" &
     local a=$!
-    $(peer) --trials 100000 --json >"$DIR/b.json" 2>"$DIR/b.err" &
+    "${PEER[@]}" --trials 100000 --json >"$DIR/b.json" 2>"$DIR/b.err" &
     local b=$! status=0
     until [ "$(wc -l <"$DIR/a.json")" -ge 20 ]; do sleep 0.05; done
     kill -9 "$SERVER"
@@ -195,19 +197,19 @@ peer() {
     local before
     before=$(wc -l <"$DIR/record/trials.jsonl")
     start_server
-    $(peer) --quiet &
-    run -0 $(peer)
+    "${PEER[@]}" --quiet &
+    run -0 "${PEER[@]}"
     wait $!
     [ "$(wc -l <"$DIR/record/trials.jsonl")" = $((before + 1)) ]
 }
 
 @test "a server that sends garbage, an oversized frame, or nothing" {
     for what in garbage oversize close; do
-        PORT=$(free_port)
+        set_port "$(free_port)"
         "$BUILD/tests/fakepeer" "serve-$what" "$PORT" >"$DIR/serve" 2>&1 3>&- &
         SERVERS+=("$!")
         until grep -q ready "$DIR/serve"; do sleep 0.05; done
-        run --separate-stderr -1 timeout 20 $(peer)
+        run --separate-stderr -1 timeout 20 "${PEER[@]}"
         echo "$what: $stderr"
         [[ $stderr =~ ("does not speak our protocol"|"lost the server") ]]
         [ "$(grep -c . <<<"$stderr")" = 1 ]
@@ -215,16 +217,16 @@ peer() {
 }
 
 @test "io_uring disabled, and an open-file limit that is too low" {
-    PORT=1
-    one_line 1 "io_uring is disabled here" "$BUILD/tests/without_io_uring" $(peer)
-    one_line 1 "open-file limit is 20, at least" bash -c "ulimit -n 20; exec $(peer)"
+    set_port 1
+    one_line 1 "io_uring is disabled here" "$BUILD/tests/without_io_uring" "${PEER[@]}"
+    one_line 1 "open-file limit is 20, at least" bash -c "ulimit -n 20; exec ${PEER[*]}"
 }
 
 @test "Ctrl-C ends both cleanly and keeps what was measured" {
     start_server
-    $(peer) --trials 100000 --json >"$DIR/a.json" 2>"$DIR/a.err" &
+    "${PEER[@]}" --trials 100000 --json >"$DIR/a.json" 2>"$DIR/a.err" &
     local a=$!
-    $(peer) --trials 100000 --json >"$DIR/b.json" 2>"$DIR/b.err" &
+    "${PEER[@]}" --trials 100000 --json >"$DIR/b.json" 2>"$DIR/b.err" &
     local b=$! status=0
     until [ "$(wc -l <"$DIR/a.json")" -ge 5 ]; do sleep 0.05; done
     kill -INT "$a"
