@@ -19,17 +19,47 @@
 
 /* ---- profiles -------------------------------------------------------------------------------- */
 
-enum lab_backend { LAB_BACKEND_NONE, LAB_BACKEND_NETFILTER };
+enum lab_backend { LAB_BACKEND_NONE, LAB_BACKEND_NETFILTER, LAB_BACKEND_EMULATED };
 
 /* RFC 4787 section 4.1, as seen from outside; "connection-dependent": a new port even for the same 5-tuple. */
 enum lab_mapping { LAB_MAP_UNSET, LAB_MAP_EI, LAB_MAP_AD, LAB_MAP_APD, LAB_MAP_CONNECTION };
 /* RFC 4787 section 5. */
 enum lab_filtering { LAB_FILTER_UNSET, LAB_FILTER_EI, LAB_FILTER_AD, LAB_FILTER_APD, LAB_FILTER_LAST };
-enum lab_ports { LAB_PORTS_UNSET, LAB_PORTS_PRESERVE, LAB_PORTS_RANDOM };
+/* How an external port is chosen. Preserve: the internal one while it is free, else a random one. Sequential: the last
+ * one plus `step`. Parity: the same, skipping to the internal port's parity (RFC 4787 section 4.2.2). Random: uniform
+ * over the free ports of the range. Block: uniform in the subscriber's own aligned blocks. Band: uniform in a band of
+ * `block_size` ports that lies somewhere in the range, one for each subscriber, not exclusive. */
+enum lab_ports {
+    LAB_PORTS_UNSET,
+    LAB_PORTS_PRESERVE,
+    LAB_PORTS_RANDOM,
+    LAB_PORTS_SEQUENTIAL,
+    LAB_PORTS_PARITY,
+    LAB_PORTS_BLOCK,
+    LAB_PORTS_BAND,
+};
 /* What an unsolicited SYN from outside gets. RST: it reaches the router's own INPUT, and occupies the port
  * (conntrack remembers it, so that the host's own mapping has to move: "port poisoning"). */
-enum lab_unsolicited { LAB_UNSOLICITED_UNSET, LAB_UNSOLICITED_DROP, LAB_UNSOLICITED_RST };
-enum lab_window { LAB_WINDOW_UNSET, LAB_WINDOW_STRICT, LAB_WINDOW_LIBERAL };
+/* The emulator: ICMP: port unreachable at once; hold: after 6 s, unless the inside sends its own SYN meanwhile
+ * (RFC 5382 REQ-4). */
+enum lab_unsolicited {
+    LAB_UNSOLICITED_UNSET,
+    LAB_UNSOLICITED_DROP,
+    LAB_UNSOLICITED_RST,
+    LAB_UNSOLICITED_ICMP,
+    LAB_UNSOLICITED_HOLD,
+};
+enum lab_window { LAB_WINDOW_UNSET, LAB_WINDOW_STRICT, LAB_WINDOW_LIBERAL, LAB_WINDOW_NONE };
+/* Other people's allocations on the same NAT. Negative binomial: independent increments, `dispersion` is the variance
+ * over the mean of the count in any interval. */
+enum lab_cross { LAB_CROSS_NONE, LAB_CROSS_POISSON, LAB_CROSS_NEGATIVE_BINOMIAL };
+/* RFC 4787 section 4.1 (REQ-2) and section 6 (REQ-9): the source address that a hairpinned packet shows. */
+enum lab_pooling { LAB_POOL_UNSET, LAB_POOL_PAIRED, LAB_POOL_ARBITRARY };
+enum lab_hairpin { LAB_HAIRPIN_UNSET, LAB_HAIRPIN_OFF, LAB_HAIRPIN_INTERNAL, LAB_HAIRPIN_EXTERNAL };
+/* Which packets restart a timer (RFC 4787 REQ-6). */
+enum lab_refresh { LAB_REFRESH_UNSET, LAB_REFRESH_OUTBOUND, LAB_REFRESH_BOTH };
+enum lab_rst { LAB_RST_UNSET, LAB_RST_CLOSES, LAB_RST_IN_WINDOW, LAB_RST_IGNORED };
+enum lab_at_cap { LAB_AT_CAP_UNSET, LAB_AT_CAP_DROP, LAB_AT_CAP_EVICT };
 
 /* A profile, as bench/profiles/NAME.ini says it. Plain data; later backends add keys. Times in seconds, 0 = the
  * kernel's default. */
@@ -44,6 +74,22 @@ struct lab_profile {
     enum lab_window window;
     unsigned udp_new_s, udp_stream_s;
     unsigned tcp_syn_sent_s, tcp_established_s, tcp_closing_s;
+    /* The emulator's; 0 = none, no limit, or the emulator's default. */
+    int step;                    /* ports, not 0; negative counts down */
+    unsigned block_size, blocks; /* ports in a block or band; blocks of one subscriber at most */
+    enum lab_cross cross;
+    double cross_rate, cross_dispersion; /* per second; variance / mean, over 1 */
+    unsigned pool;                       /* external addresses */
+    enum lab_pooling pooling;
+    enum lab_hairpin hairpin;
+    enum lab_refresh refresh;
+    enum lab_rst rst;
+    unsigned table_size, host_limit, new_per_s; /* sessions */
+    enum lab_at_cap table_at_cap, host_at_cap;  /* a rate has nothing to evict */
+    unsigned blacklist_after, blacklist_s;      /* unsolicited packets of one source */
+    bool rewrite_payload;
+    unsigned restart_after_s;
+    char under[64]; /* the profile of the NAT that this one sits behind, "" = none */
 };
 
 /* A one-line error: "file:line: what is wrong and what to write instead". */

@@ -176,7 +176,7 @@ bool lab_packet_checksums_ok(const uint8_t *data, const struct lab_packet *packe
     return lab_sum_finish(lab_sum(body, len, start)) == 0;
 }
 
-/* ---- time exceeded --------------------------------------------------------------------------- */
+/* ---- ICMP errors ----------------------------------------------------------------------------- */
 
 static bool may_answer_v4(const uint8_t *p, const struct lab_packet *packet)
 {
@@ -204,7 +204,8 @@ static bool may_answer_v6(const uint8_t *p, const struct lab_packet *packet)
     return packet->len > packet->header_len && p[packet->header_len] >= 128;
 }
 
-static size_t time_exceeded_v4(const uint8_t *p, const struct lab_packet *packet, const uint8_t *router, uint8_t *out)
+static size_t icmp_error_v4(const uint8_t *p, const struct lab_packet *packet, const uint8_t *router, uint8_t type,
+                            uint8_t code, uint8_t *out)
 {
     size_t quoted = packet->len;
     if (quoted > ICMPV4_MAX - IPV4_MIN - ICMP_LEN)
@@ -218,7 +219,8 @@ static size_t time_exceeded_v4(const uint8_t *p, const struct lab_packet *packet
     memcpy(out + 12, router, 4);
     memcpy(out + 16, p + 12, 4);
     put16(out + 10, lab_sum_finish(lab_sum(out, IPV4_MIN, 0)));
-    out[20] = 11; /* time exceeded, code 0: in transit (RFC 792) */
+    out[20] = type;
+    out[21] = code;
     memcpy(out + IPV4_MIN + ICMP_LEN, p, quoted);
     put16(out + 22, lab_sum_finish(lab_sum(out + IPV4_MIN, ICMP_LEN + quoted, 0)));
     return total;
@@ -251,8 +253,18 @@ size_t lab_packet_time_exceeded(const uint8_t *data, const struct lab_packet *pa
     size_t addr_len;
     const uint8_t *addr = base_ep_bytes(router, &addr_len);
     if (packet->version == 4 && addr_len == 4 && may_answer_v4(data, packet))
-        return time_exceeded_v4(data, packet, addr, out);
+        return icmp_error_v4(data, packet, addr, 11, 0, out); /* code 0: in transit (RFC 792) */
     if (packet->version == 6 && addr_len == 16 && may_answer_v6(data, packet))
         return time_exceeded_v6(data, packet, addr, out);
     return 0;
+}
+
+size_t lab_packet_unreachable(const uint8_t *data, const struct lab_packet *packet, const union base_ep *router,
+                              uint8_t out[LAB_ICMP_MAX])
+{
+    size_t addr_len;
+    const uint8_t *addr = base_ep_bytes(router, &addr_len);
+    if (packet->version != 4 || addr_len != 4 || !may_answer_v4(data, packet))
+        return 0;
+    return icmp_error_v4(data, packet, addr, 3, 3, out);
 }

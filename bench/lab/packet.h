@@ -51,6 +51,10 @@ bool lab_packet_hop(uint8_t *data, uint8_t version);
 size_t lab_packet_time_exceeded(const uint8_t *data, const struct lab_packet *packet, const union base_ep *router,
                                 uint8_t out[LAB_ICMP_MAX]);
 
+/* The same for ICMP port unreachable (type 3, code 3; RFC 792, RFC 5382 REQ-4). IPv4 only: 0 for IPv6. */
+size_t lab_packet_unreachable(const uint8_t *data, const struct lab_packet *packet, const union base_ep *router,
+                              uint8_t out[LAB_ICMP_MAX]);
+
 /* The Internet checksum (RFC 1071) of len bytes, added to the partial sum `sum`; host order, not inverted. */
 uint32_t lab_sum(const uint8_t *data, size_t len, uint32_t sum);
 /* Folds a partial sum and inverts it: what goes into a checksum field, big-endian. */
