@@ -3,6 +3,7 @@
 # crash, nothing lost. On loopback only.
 
 bats_require_minimum_version 1.5.0
+load ../helpers
 
 setup() {
     DIR=$(mktemp -d)
@@ -31,12 +32,7 @@ start_server() {
     "$BIN/rendezvous" --listen "127.0.0.1:$PORT" --record "$DIR/record" "$@" 2>"$DIR/server.err" 3>&- &
     SERVER=$!
     SERVERS+=("$SERVER")
-    for _ in $(seq 100); do
-        grep -q ready "$DIR/server.err" && return
-        sleep 0.05
-    done
-    cat "$DIR/server.err" >&2
-    return 1
+    wait_for grep -q ready "$DIR/server.err"
 }
 
 # One line on stderr that says what to look for, and the status.
@@ -102,13 +98,12 @@ set_port() {
     start_server
     "${PEER[@]}" --role a --wait 20s --trials 200 --quiet 2>"$DIR/a.err" &
     local a=$!
-    until grep -q "joined" "$DIR/server.err" "$DIR/a.err" 2>/dev/null || ss -Htn "sport = :$PORT" | grep -q .; do sleep 0.05; done
-    sleep 0.3
+    wait_for grep -q "peer a joined" "$DIR/server.err"
     one_line 1 "role a of session 't' is taken" "${PEER[@]}" --role a
     # A session that runs for a while: the third peer finds it full.
     "${PEER[@]}" --role b --quiet 2>"$DIR/b.err" &
     local b=$!
-    until [ -s "$DIR/record/trials.jsonl" ]; do sleep 0.05; done
+    wait_for lines_in "$DIR/record/trials.jsonl" 1
     one_line 1 "has two peers already" "${PEER[@]}"
     wait "$a" "$b"
     [ "$(wc -l <"$DIR/record/trials.jsonl")" = 200 ]
@@ -118,8 +113,7 @@ set_port() {
     start_server
     "${PEER[@]}" --wait 5s --quiet 2>"$DIR/a.err" &
     local a=$!
-    until ss -Htn "sport = :$PORT" | grep -q .; do sleep 0.05; done
-    sleep 0.3
+    wait_for grep -q "peer a joined" "$DIR/server.err"
     run --separate-stderr -1 "$BIN/portspray" --server "127.0.0.1:$PORT" --session t
     [[ $stderr =~ "runs another program" ]]
     kill "$a"
@@ -139,7 +133,7 @@ set_port() {
             "$BIN/$program" --server "127.0.0.1:$PORT" --session "$program-$step" --role a --timeout 1s --trials 3 --json \
                 >"$DIR/json" 2>"$DIR/err" &
             local a=$!
-            until "$BUILD/tests/fakepeer" "$PORT" "$program-$step" "$program" b "$step" 2>/dev/null; do sleep 0.05; done
+            wait_for "$BUILD/tests/fakepeer" "$PORT" "$program-$step" "$program" b "$step" 2>/dev/null
             local status=0
             wait "$a" || status=$?
             cat "$DIR/err" "$DIR/json"
@@ -155,7 +149,7 @@ set_port() {
     for step in trial facts; do
         "$BIN/simopen" --server "127.0.0.1:$PORT" --session "a-$step" --role b --json >"$DIR/json" 2>"$DIR/err" &
         local b=$!
-        until "$BUILD/tests/fakepeer" "$PORT" "a-$step" simopen a "$step" 2>/dev/null; do sleep 0.05; done
+        wait_for "$BUILD/tests/fakepeer" "$PORT" "a-$step" simopen a "$step" 2>/dev/null
         local status=0
         wait "$b" || status=$?
         [ "$status" = 2 ]
@@ -168,8 +162,8 @@ set_port() {
     start_server
     "${PEER[@]}" --role a --json >"$DIR/json" 2>"$DIR/err" &
     local a=$! status=0
-    until grep -q "peer a joined" "$DIR/server.err"; do sleep 0.05; done
-    until "$BUILD/tests/fakepeer" "$PORT" t simopen b joined 2>/dev/null; do sleep 0.05; done
+    wait_for grep -q "peer a joined" "$DIR/server.err"
+    wait_for "$BUILD/tests/fakepeer" "$PORT" t simopen b joined 2>/dev/null
     wait "$a" || status=$?
     cat "$DIR/err"
     # READY and the first TRIAL may have been on their way: then a trial was lost.
@@ -183,7 +177,7 @@ set_port() {
     local a=$!
     "${PEER[@]}" --trials 100000 --json >"$DIR/b.json" 2>"$DIR/b.err" &
     local b=$! status=0
-    until [ "$(wc -l <"$DIR/a.json")" -ge 20 ]; do sleep 0.05; done
+    wait_for lines_in "$DIR/a.json" 20
     kill -9 "$SERVER"
     wait "$a" || status=$?
     [ "$status" = 2 ]
@@ -208,7 +202,7 @@ set_port() {
         set_port "$(free_port)"
         "$BUILD/tests/fakepeer" "serve-$what" "$PORT" >"$DIR/serve" 2>&1 3>&- &
         SERVERS+=("$!")
-        until grep -q ready "$DIR/serve"; do sleep 0.05; done
+        wait_for grep -q ready "$DIR/serve"
         run --separate-stderr -1 timeout 20 "${PEER[@]}"
         echo "$what: $stderr"
         [[ $stderr =~ ("does not speak our protocol"|"lost the server") ]]
@@ -218,7 +212,7 @@ set_port() {
 
 @test "io_uring disabled, and an open-file limit that is too low" {
     set_port 1
-    one_line 1 "io_uring is disabled here" "$BUILD/tests/without_io_uring" "${PEER[@]}"
+    one_line 1 "io_uring is disabled here" "$BUILD/tests/without" io_uring "${PEER[@]}"
     one_line 1 "open-file limit is 20, at least" bash -c "ulimit -n 20; exec ${PEER[*]}"
 }
 
@@ -228,7 +222,7 @@ set_port() {
     local a=$!
     "${PEER[@]}" --trials 100000 --json >"$DIR/b.json" 2>"$DIR/b.err" &
     local b=$! status=0
-    until [ "$(wc -l <"$DIR/a.json")" -ge 5 ]; do sleep 0.05; done
+    wait_for lines_in "$DIR/a.json" 5
     kill -INT "$a"
     wait "$a" || status=$?
     [ "$status" = 2 ]

@@ -3,6 +3,7 @@
 # the lab helps it, a record without its fields, a pipe that loses or adds bytes.
 
 bats_require_minimum_version 1.5.0
+load ../helpers
 
 setup() {
     [ "$(id -u)" = 0 ] || skip "needs root for network namespaces"

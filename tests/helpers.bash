@@ -1,0 +1,22 @@
+# shellcheck shell=bash
+# What the bats files share. `load ../helpers` makes them run by themselves too: bats tests/cli/peers.bats
+ROOT=${ROOT:-$(cd "$BATS_TEST_DIRNAME/../.." && pwd)}
+BUILD=${BUILD:-$ROOT/build}
+export ROOT BUILD
+
+# wait_for COMMAND...: until it succeeds, at most 20 s; no test may wait for ever.
+wait_for() {
+    local end=$((SECONDS + 20))
+    until "$@"; do
+        [ "$SECONDS" -lt "$end" ] || {
+            echo "waited in vain for: $*" >&2
+            return 1
+        }
+        sleep 0.05
+    done
+}
+
+# lines_in FILE N: it has at least N lines.
+lines_in() {
+    [ "$(wc -l <"$1" 2>/dev/null || echo 0)" -ge "$2" ]
+}

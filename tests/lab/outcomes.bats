@@ -1,0 +1,106 @@
+#!/usr/bin/env bats
+# needs: root
+# The plain techniques through real Linux NATs in the lab, with the controls that must fail. Pins: a success that could
+# not have failed, an ok without both sides' proof, a trial that leaves something behind.
+
+bats_require_minimum_version 1.5.0
+load ../helpers
+
+setup() {
+    DIR=$(mktemp -d)
+    BIN=$BUILD/bin
+    export PUNCHBENCH_DATA=$ROOT/bench
+}
+
+teardown() {
+    rm -rf "$DIR"
+}
+
+# campaign NATS TECHNIQUES TRIALS RTT [expect lines]
+campaign() {
+    printf '[campaign]\nname = t\nseed = 3\ntrials = %s\ntimeout = 600ms\nnats = %s\ntechniques = %s\n[link]\nrtt = %s\n' \
+        "$3" "$1" "$2" "$4" >"$DIR/c.ini"
+    shift 4
+    [ $# = 0 ] || { echo "[expect]" && printf '%s\n' "$@"; } >>"$DIR/c.ini"
+    "$BIN/bench" run "$DIR/c.ini" --out "$DIR/out"
+}
+
+@test "plain punching works where RFC 5128 says so, and nowhere else" {
+    run -0 campaign "open, linux-strict, linux-liberal, linux-random" "simopen, portspray:punch, none" 3 40ms \
+        "open/*/* = 100%" "*/open/* = 100%" "linux-strict/linux-strict/* = 100%" "linux-strict/linux-liberal/* = 100%" \
+        "linux-liberal/linux-strict/* = 100%" "linux-liberal/linux-liberal/* = 100%" \
+        "linux-random/linux-*/* = 0%" "linux-*/linux-random/* = 0%" "*/*/none = 0%"
+    [ "$(wc -l <"$DIR/out/trials.jsonl")" = 144 ]
+    # An ok is both sides' word, each with the other's acknowledgement; a control sent nothing.
+    jq -e -s 'all(.[]; (.outcome == "ok") == (.a.outcome == "ok" and .b.outcome == "ok" and .a.acked and .b.acked
+        and .a.connect_ns > 0 and .b.connect_ns > 0))' "$DIR/out/trials.jsonl"
+    jq -e -s 'all(.[] | select(.mode == "none"); (.a.packets // 0) == 0 and (.b.packets // 0) == 0)' "$DIR/out/trials.jsonl"
+    # No latency under what light allows: half a round trip more than nothing, 1 for UDP, 1.5 for TCP.
+    jq -e -s 'all(.[] | select(.outcome == "ok"); .connect_ns >= (if .transport == "tcp" then 60e6 else 40e6 end) - 1e6)' \
+        "$DIR/out/trials.jsonl"
+}
+
+@test "an expectation that is wrong is found to be wrong" {
+    run -2 campaign "linux-random" "portspray:punch" 2 10ms "linux-random/linux-random/* = 100%"
+    [[ $output =~ "linux-random/linux-random" ]]
+}
+
+@test "routers that answer with RST: ports are preserved, so SYNs cross before the RST comes" {
+    run -0 campaign "linux-rst" "simopen, portspray:punch" 5 40ms
+    jq -e -s 'group_by(.technique) | all(.[]; length == 5)' "$DIR/out/trials.jsonl"
+    jq -e -s 'all(.[]; .outcome != "error")' "$DIR/out/trials.jsonl"
+}
+
+@test "loss costs time, not the outcome, and no step of 1 s from the kernel's SYN retransmission" {
+    printf '[campaign]\nname = t\nseed = 3\ntrials = 20\ntimeout = 5s\nnats = linux-strict\ntechniques = simopen, portspray:punch\n[link]\nrtt = 20ms\nloss = 5%%\n' >"$DIR/c.ini"
+    run -0 "$BIN/bench" run "$DIR/c.ini" --out "$DIR/out"
+    jq -s 'map([.technique, .outcome, .connect_ns])' -c "$DIR/out/trials.jsonl"
+    jq -e -s 'map(select(.outcome == "ok")) | length >= 38' "$DIR/out/trials.jsonl"
+}
+
+busy_port() {
+    # A server on three of the six ports, TCP and UDP, is in the way.
+    cat >"$DIR/busy" <<EOF
+"$BIN/rendezvous" --listen 0.0.0.0:20000 --listen 0.0.0.0:20001 --listen 0.0.0.0:20002 2>/dev/null &
+sleep 0.3
+exec "$BIN/$1" --server 192.0.2.1:3478 --session t --role a --ports 20000-20005 --trials 6 --json --seed 4
+EOF
+    run -0 "$BIN/bench" lab -a linux-strict -b linux-strict --rtt 4ms \
+        --run-s "$BIN/rendezvous --listen 192.0.2.1:3478 2>/dev/null" \
+        --run-a "sleep 0.3; bash $DIR/busy >$DIR/a.json" \
+        --run-b "sleep 0.3; $BIN/$1 --server 192.0.2.1:3478 --session t --role b --quiet"
+    jq -e -s 'length == 6 and all(.outcome == "ok") and all(.a.local_port | . >= 20003)' "$DIR/a.json"
+}
+
+@test "a busy port is left for a fresh one" {
+    busy_port simopen
+    busy_port portspray
+}
+
+@test "nothing of a trial stays: descriptors after 5 and after 205 trials" {
+    "$BIN/rendezvous" --listen 127.0.0.1:18765 2>"$DIR/s.err" 3>&- &
+    local server=$! a b
+    wait_for grep -q ready "$DIR/s.err"
+    for program in simopen portspray; do
+        "$BIN/$program" --server 127.0.0.1:18765 --session "$program" --trials 100000 --json >"$DIR/a.json" 2>/dev/null 3>&- &
+        a=$!
+        "$BIN/$program" --server 127.0.0.1:18765 --session "$program" --trials 100000 --quiet 2>/dev/null 3>&- &
+        b=$!
+        local early late
+        wait_for lines_in "$DIR/a.json" 5
+        early=$(find "/proc/$a/fd" -type l 2>/dev/null | wc -l)
+        wait_for lines_in "$DIR/a.json" 205
+        # A trial under way has its own: the smallest of some looks counts.
+        late=9999
+        for _ in 1 2 3 4 5 6 7 8 9 10; do
+            local now
+            now=$(find "/proc/$a/fd" -type l 2>/dev/null | wc -l)
+            [ "$now" -ge "$late" ] || late=$now
+        done
+        echo "$program: $early, then $late"
+        kill -INT "$a" "$b" || true
+        wait "$a" "$b" || true
+        [ "$late" -le $((early + 2)) ]
+    done
+    kill "$server"
+}
