@@ -91,7 +91,7 @@ static void count_failure(struct simopen *s, int err)
                        : err == -EHOSTUNREACH || err == -ENETUNREACH ? "unreachable"
                        : err == -ETIMEDOUT                           ? "timed_out"
                                                                      : "failed";
-    peer_trial_count(s->trial, name, 1);
+    peer_trial_error(s->trial, name);
 }
 
 /* Refused, reset or busy: again, at once where the rate cap lets us. */

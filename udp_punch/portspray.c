@@ -19,7 +19,7 @@ static void probe_all(struct portspray *s)
     for (size_t i = 0; i < c->n; i++) {
         /* A full socket buffer or an unreachable network is for the next round. */
         if (peer_udp_probe(s->trial, &c->list[i].ep) < 0)
-            peer_trial_count(s->trial, "send_failed", 1);
+            peer_trial_error(s->trial, "send_failed");
     }
 }
 

@@ -89,7 +89,7 @@ static void path_message(struct peer_datagrams *d, const union base_ep *from, co
     struct peer_trial *t = d->trial;
     struct wire_path_msg msg;
     if (!t->have_plan || wire_path_decode(&t->keys, other_role(t), buf, len, &msg) < 0) {
-        peer_trial_count(t, "strangers", 1);
+        peer_trial_error(t, "strangers");
         return;
     }
     struct peer_path *path = find_path(t, from);
@@ -110,7 +110,7 @@ static void take(struct peer_datagrams *d, const union base_ep *from, const uint
     else if (len > 0 && buf[0] == WIRE_PATH_MAGIC && !d->closing)
         path_message(d, from, buf, len);
     else
-        peer_trial_count(d->trial, "strangers", 1);
+        peer_trial_error(d->trial, "strangers");
 }
 
 static void poll_done(struct loop_op *op, int res)

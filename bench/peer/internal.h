@@ -152,6 +152,7 @@ enum peer_trial_state {
 struct peer_counter {
     const char *name;
     uint64_t n;
+    bool is_error;
 };
 
 struct peer_trial {

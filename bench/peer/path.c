@@ -86,7 +86,7 @@ void peer_path_lost(struct peer_path *path, int err)
     struct peer_trial *t = path->trial;
     peer_path_forget(path);
     if (err == -EACCES)
-        peer_trial_count(t, "auth_failures", 1);
+        peer_trial_error(t, "auth_failures");
     tell(path, PEER_EVENT_LOST, err);
     if (t->chosen || peer_trial_over(t) || peer_trial_role(t) != WIRE_ROLE_A)
         return;

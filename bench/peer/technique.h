@@ -170,8 +170,10 @@ struct base_rng *peer_trial_rng(struct peer_trial *t);
 /* True once the outcome is settled: nothing new is to be started. */
 bool peer_trial_over(const struct peer_trial *t);
 void peer_trial_closed(struct peer_trial *t);
-/* Adds n to a counter of this side's record ("packets", "refused", "reset", ...). */
+/* Adds n to a counter of this side's record ("holes", "packets", ...); the name is static storage. */
 void peer_trial_count(struct peer_trial *t, const char *counter, uint64_t n);
+/* Counts an error of this side's record ("refused", "reset", ...). */
+void peer_trial_error(struct peer_trial *t, const char *counter);
 /* Sends bytes to the other side's technique through S. 0, or -errno. */
 int peer_trial_note(struct peer_trial *t, const void *bytes, size_t len);
 /* The rate cap: takes one token for a new attempt, or says how long to wait for it (ns). */

@@ -2,6 +2,7 @@
  * The life of one trial on one side: sample, exchange, plan, start, punch, report, close. S tells when a trial begins
  * and when its joint record stands; everything between is here.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <ifaddrs.h>
 #include <math.h>
@@ -79,15 +80,25 @@ uint64_t peer_trial_now_ns(const struct peer_trial *t)
     return now > t->start_ns ? now : t->start_ns;
 }
 
-void peer_trial_count(struct peer_trial *t, const char *counter, uint64_t n)
+static void count(struct peer_trial *t, const char *name, uint64_t n, bool is_error)
 {
     for (size_t i = 0; i < t->n_counters; i++)
-        if (strcmp(t->counters[i].name, counter) == 0) {
+        if (strcmp(t->counters[i].name, name) == 0) {
             t->counters[i].n += n;
             return;
         }
     if (t->n_counters < PEER_MAX_COUNTERS)
-        t->counters[t->n_counters++] = (struct peer_counter){counter, n};
+        t->counters[t->n_counters++] = (struct peer_counter){name, n, is_error};
+}
+
+void peer_trial_count(struct peer_trial *t, const char *counter, uint64_t n)
+{
+    count(t, counter, n, false);
+}
+
+void peer_trial_error(struct peer_trial *t, const char *counter)
+{
+    count(t, counter, 1, true);
 }
 
 static uint64_t counted(const struct peer_trial *t, const char *counter)
@@ -184,23 +195,36 @@ enum record_phase peer_trial_phase(const struct peer_trial *t)
     }
 }
 
+/* Descriptors in use; 0 where /proc is not there to tell. */
+static uint64_t count_open_files(void)
+{
+    uint64_t n = 0;
+    DIR *dir = opendir("/proc/self/fd");
+    if (!dir)
+        return 0;
+    while (readdir(dir))
+        n++;
+    closedir(dir);
+    return n > 3 ? n - 3 : 0; /* ".", ".." and the directory itself */
+}
+
 static json_t *side_fields(const struct peer_trial *t)
 {
     char text[BASE_EP_STRLEN];
     union base_ep mapped = peer_facts_mapped(&t->ours);
     json_t *errors = json_object();
-    json_t *fields =
-        json_pack("{s:s, s:s, s:s, s:i, s:I, s:I, s:o}", "role", t->peer->role == WIRE_ROLE_A ? "a" : "b", "mapped",
-                  base_ep_format(&mapped, text), "mapping", peer_facts_mapping(&t->ours), "local_port", (int)t->port,
-                  "samples", (json_int_t)t->ours.n_samples, "rtt_ns", (json_int_t)t->peer->rtt_ns, "errors", errors);
-    static const char *const traffic[] = {"holes", "probes", "packets", "established"};
-    for (size_t i = 0; i < t->n_counters; i++) {
-        bool is_traffic = false;
-        for (size_t k = 0; k < BASE_ARRAY_LEN(traffic); k++)
-            is_traffic = is_traffic || strcmp(t->counters[i].name, traffic[k]) == 0;
-        json_object_set_new(is_traffic ? fields : errors, t->counters[i].name,
+    json_t *fields = json_object();
+    json_object_set_new(fields, "role", json_string(t->peer->role == WIRE_ROLE_A ? "a" : "b"));
+    json_object_set_new(fields, "mapped", json_string(base_ep_format(&mapped, text)));
+    json_object_set_new(fields, "mapping", json_string(peer_facts_mapping(&t->ours)));
+    json_object_set_new(fields, "local_port", json_integer(t->port));
+    json_object_set_new(fields, "samples", json_integer((json_int_t)t->ours.n_samples));
+    json_object_set_new(fields, "rtt_ns", json_integer((json_int_t)t->peer->rtt_ns));
+    json_object_set_new(fields, "open_files", json_integer((json_int_t)count_open_files()));
+    for (size_t i = 0; i < t->n_counters; i++)
+        json_object_set_new(t->counters[i].is_error ? errors : fields, t->counters[i].name,
                             json_integer((json_int_t)t->counters[i].n));
-    }
+    json_object_set_new(fields, "errors", errors);
     return fields;
 }
 

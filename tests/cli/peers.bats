@@ -128,7 +128,7 @@ set_port() {
 @test "the other peer dies at each step: said, recorded, exit 2" {
     start_server
     for program in simopen portspray; do
-        for step in ready trial facts plan; do
+        for step in ready trial facts plan report; do
             rm -f "$DIR/json"
             "$BIN/$program" --server "127.0.0.1:$PORT" --session "$program-$step" --role a --timeout 1s --trials 3 --json \
                 >"$DIR/json" 2>"$DIR/err" &

@@ -42,6 +42,7 @@ EOF
             and .outcome == "ok" and .path == "direct" and .connect_ns > 0 and .total_ns >= .connect_ns and .rtt_ns > 0
             and (.phases_ns | has("join") and has("sample") and has("exchange") and has("plan") and has("open")
                  and has("established") and has("verify"))
+            and .a.open_files > 0 and (.a.errors | type) == "object" and .a.holes >= 1 and .a.packets >= 1
             and .a.role == "a" and .b.role == "b" and .a.acked and .b.acked
             and (.a.mapped | startswith("198.51.100.1:")) and (.b.mapped | startswith("203.0.113.1:")))' "$DIR/a.json"
         jq -e -s 'map(.trial) == [0, 1, 2, 3, 4]' "$DIR/a.json"
@@ -64,4 +65,12 @@ EOF
     handmade "echo there | b $BIN/portspray \$S --role b --pipe >$DIR/b.out & echo hi | a $BIN/portspray \$S --role a --pipe >$DIR/a.out; wait \$!"
     [ "$(cat "$DIR/b.out")" = hi ]
     [ "$(cat "$DIR/a.out")" = there ]
+}
+
+@test "two hosts in one home: the private path wins, where no hairpin is" {
+    for program in simopen portspray; do
+        handmade "ip netns exec a2 timeout 60 $BIN/$program \$S --role b --quiet & a $BIN/$program \$S --role a --trials 3 --json >$DIR/a.json; wait \$!"
+        jq -e -s 'length == 3 and all(.outcome == "ok" and .path == "private"
+            and (.a.mapped | startswith("198.51.100.1:")) and (.b.mapped | startswith("198.51.100.1:")))' "$DIR/a.json"
+    done
 }

@@ -5,6 +5,7 @@
 #   tests/lab/handmade.sh COMMAND...     COMMAND runs with hosts a, b, s as network namespaces: ip netns exec a ...
 #
 #   a 10.1.0.2 - ra 198.51.100.1 - net - 203.0.113.1 rb - 10.2.0.2 b        s 192.0.2.1, 192.0.2.2
+#   a2 10.1.1.2 - ra, in the same home
 set -eu
 if [ "${HANDMADE_INSIDE:-}" != 1 ]; then
     exec env HANDMADE_INSIDE=1 unshare --mount --pid --fork --kill-child --mount-proc "$0" "$@"
@@ -13,7 +14,7 @@ mount --make-rprivate /
 mkdir -p /run/netns
 mount -t tmpfs tmpfs /run/netns
 
-for ns in a ra b rb s net; do
+for ns in a a2 ra b rb s net; do
     ip netns add "$ns"
     ip -n "$ns" link set lo up
 done
@@ -27,12 +28,14 @@ link() {
     ip -n "$4" link set "$5" up
 }
 link a eth0 10.1.0.2/24 ra lan 10.1.0.1/24
+link a2 eth0 10.1.1.2/24 ra lan2 10.1.1.1/24
 link b eth0 10.2.0.2/24 rb lan 10.2.0.1/24
 link ra wan 198.51.100.1/24 net ra 198.51.100.254/24
 link rb wan 203.0.113.1/24 net rb 203.0.113.254/24
 link s eth0 192.0.2.1/24 net s 192.0.2.254/24
 ip -n s addr add 192.0.2.2/24 dev eth0
 ip -n a route add default via 10.1.0.1
+ip -n a2 route add default via 10.1.1.1
 ip -n b route add default via 10.2.0.1
 ip -n ra route add default via 198.51.100.254
 ip -n rb route add default via 203.0.113.254
