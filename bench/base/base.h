@@ -1,6 +1,6 @@
 /*
  * bench/base: what every room of bench stands on. Endpoints, clock, seeded rng, permutation, token
- * bucket, log. No I/O but the log, no allocation.
+ * bucket, log, key files. No I/O but the last two, no allocation.
  *
  * Errors travel as -errno; only main() exits, with one of BASE_EXIT_*.
  */
@@ -137,6 +137,12 @@ void base_vlog(enum base_log_level level, const char *fmt, va_list args) __attri
 #define base_warn(...)  base_log(BASE_LOG_WARN, __VA_ARGS__)
 #define base_info(...)  base_log(BASE_LOG_INFO, __VA_ARGS__)
 #define base_debug(...) base_log(BASE_LOG_DEBUG, __VA_ARGS__)
+
+/* ---- key files ------------------------------------------------------------------------------- */
+
+/* Reads a shared key, without the newline that an editor leaves. At most cap bytes count. 0; -errno; -ENODATA for an
+ * empty file. */
+int base_read_key(const char *path, uint8_t *key, size_t cap, size_t *len);
 
 /* ---- process limits -------------------------------------------------------------------------- */
 

@@ -4,7 +4,6 @@
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -193,16 +192,10 @@ static void on_signal(struct loop_op *op, int res)
 
 static int watch_signals(struct show *s)
 {
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGHUP);
-    sigprocmask(SIG_BLOCK, &set, NULL);
-    s->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    s->signal_fd = loop_signal_fd();
     if (s->signal_fd < 0) {
-        base_error("no signalfd: %s", strerror(errno));
-        return -errno;
+        base_error("no signalfd: %s", strerror(-s->signal_fd));
+        return s->signal_fd;
     }
     loop_poll(s->loop, &s->signal_op, s->signal_fd, POLLIN);
     return 0;

@@ -481,17 +481,10 @@ static void begin_progress(struct coordinator *c)
 /* They stay blocked when we are done: one that comes while the summary is being written must not lose it. */
 static int watch_signals(struct coordinator *c)
 {
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGHUP);
     loop_op_init(&c->signal_op, on_signal, c);
-    if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
-        return -errno;
-    c->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    c->signal_fd = loop_signal_fd();
     if (c->signal_fd < 0)
-        return -errno;
+        return c->signal_fd;
     loop_poll(c->loop, &c->signal_op, c->signal_fd, POLLIN);
     return 0;
 }

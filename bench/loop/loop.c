@@ -5,8 +5,10 @@
 #include <errno.h>
 #include <liburing.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/signalfd.h>
 
 #include "bench/loop/loop.h"
 
@@ -358,4 +360,20 @@ void loop_close(struct loop *loop, struct loop_op *op, int fd)
     struct io_uring_sqe *sqe = get_sqe(loop);
     io_uring_prep_close(sqe, fd);
     start(loop, op, sqe);
+}
+
+/* ---- signals --------------------------------------------------------------------------------- */
+
+int loop_signal_fd(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGHUP);
+    signal(SIGPIPE, SIG_IGN);
+    if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+        return -errno;
+    int fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    return fd < 0 ? -errno : fd;
 }

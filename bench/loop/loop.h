@@ -90,6 +90,11 @@ void loop_sendmsg(struct loop *loop, struct loop_op *op, int fd, const struct ms
 /* For pipes, terminals and files (at the file's own position). */
 void loop_read(struct loop *loop, struct loop_op *op, int fd, void *buf, size_t len);
 void loop_write(struct loop *loop, struct loop_op *op, int fd, const void *buf, size_t len);
+/*
+ * SIGINT, SIGTERM and SIGHUP no longer end the program but make the returned descriptor readable (signalfd), for
+ * loop_poll(); SIGPIPE is ignored. The descriptor is the caller's. -errno when there is none to be had.
+ */
+int loop_signal_fd(void);
 /* Closes fd; res is close()'s. */
 void loop_close(struct loop *loop, struct loop_op *op, int fd);
 

@@ -1,7 +1,6 @@
 /* The command line of a technique's program. */
 #include <argp.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,17 +52,11 @@ struct parse {
 
 static void read_key(struct argp_state *state, struct peer_config *c, const char *path)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? -1 : read(fd, c->file_key, sizeof(c->file_key));
-    if (n < 0)
-        argp_failure(state, BASE_EXIT_USAGE, 0, "cannot read the key file %s: %s", path, strerror(errno));
-    close(fd);
-    /* An editor's newline is not part of the key. */
-    while (n > 0 && (c->file_key[n - 1] == '\n' || c->file_key[n - 1] == '\r'))
-        n--;
-    if (n <= 0)
+    int err = base_read_key(path, c->file_key, sizeof(c->file_key), &c->file_key_len);
+    if (err == -ENODATA)
         argp_failure(state, BASE_EXIT_USAGE, 0, "the key file %s is empty: put a secret in it", path);
-    c->file_key_len = n > 0 ? (size_t)n : 0;
+    else if (err < 0)
+        argp_failure(state, BASE_EXIT_USAGE, 0, "cannot read the key file %s: %s", path, strerror(-err));
 }
 
 static void set_number(struct argp_state *state, const char *name, const char *arg, uint64_t lo, uint64_t hi,

@@ -2,11 +2,9 @@
 #include <errno.h>
 #include <math.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include "bench/peer/internal.h"
@@ -444,16 +442,9 @@ static void signal_done(struct loop_op *op, int res)
 
 static int watch_signals(struct peer *peer)
 {
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGTERM);
-    signal(SIGPIPE, SIG_IGN);
-    if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
-        return -errno;
-    peer->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    peer->signal_fd = loop_signal_fd();
     if (peer->signal_fd < 0)
-        return -errno;
+        return peer->signal_fd;
     loop_op_init(&peer->signal_op, signal_done, peer);
     loop_poll(peer->loop, &peer->signal_op, peer->signal_fd, POLLIN);
     return 0;

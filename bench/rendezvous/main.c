@@ -1,7 +1,6 @@
 /* rendezvous: the command line. */
 #include <argp.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -79,19 +78,11 @@ static void set_number(struct argp_state *state, const char *name, const char *a
 
 static void read_key(struct argp_state *state, struct rendezvous_config *c, const char *path)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? -1 : read(fd, c->key, sizeof(c->key));
-    int err = errno;
-    if (fd >= 0)
-        close(fd);
-    if (n < 0)
-        argp_failure(state, BASE_EXIT_USAGE, 0, "cannot read the key file %s: %s", path, strerror(err));
-    /* An editor's newline is not part of the key. */
-    while (n > 0 && (c->key[n - 1] == '\n' || c->key[n - 1] == '\r'))
-        n--;
-    if (n == 0)
+    int err = base_read_key(path, c->key, sizeof(c->key), &c->key_len);
+    if (err == -ENODATA)
         argp_failure(state, BASE_EXIT_USAGE, 0, "the key file %s is empty: put a secret in it", path);
-    c->key_len = n > 0 ? (size_t)n : 0;
+    else if (err < 0)
+        argp_failure(state, BASE_EXIT_USAGE, 0, "cannot read the key file %s: %s", path, strerror(-err));
 }
 
 static error_t parse_one(int key, char *arg, struct argp_state *state)

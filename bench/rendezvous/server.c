@@ -2,10 +2,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -294,19 +292,6 @@ static int open_sites(struct server *server)
     return 0;
 }
 
-static int catch_signals(struct server *server)
-{
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGTERM);
-    signal(SIGPIPE, SIG_IGN);
-    if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
-        return -errno;
-    server->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-    return server->signal_fd < 0 ? -errno : 0;
-}
-
 static int allocate(struct server *server)
 {
     const struct rendezvous_config *c = server->config;
@@ -331,7 +316,7 @@ static int set_up(struct server *server)
     }
     err = allocate(server);
     if (!err)
-        err = catch_signals(server);
+        err = server->signal_fd = loop_signal_fd();
     if (err < 0) {
         base_error("cannot start: %s", strerror(-err));
         return err;

@@ -554,6 +554,33 @@ static void open_files_are_raised(void **state)
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
 }
 
+/* ---- key files ------------------------------------------------------------------------------- */
+
+static void key_files_lose_the_newline_only(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        int err;
+        size_t len;
+    } cases[] = {
+        {"secret\n", 0, 6}, {" a b \r\n", 0, 5}, {"no newline", 0, 10}, {"", -ENODATA, 0}, {"\n\n", -ENODATA, 0}};
+    for (size_t i = 0; i < BASE_ARRAY_LEN(cases); i++) {
+        char path[] = "/tmp/test_base_key_XXXXXX";
+        uint8_t key[64];
+        size_t len = 99;
+        int fd = mkstemp(path);
+        assert_true(fd >= 0);
+        assert_int_equal(write(fd, cases[i].text, strlen(cases[i].text)), (ssize_t)strlen(cases[i].text));
+        close(fd);
+        assert_int_equal(base_read_key(path, key, sizeof(key), &len), cases[i].err);
+        assert_int_equal(len, cases[i].len);
+        assert_memory_equal(key, cases[i].text, len);
+        unlink(path);
+        assert_int_equal(base_read_key(path, key, sizeof(key), &len), -ENOENT);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -580,6 +607,7 @@ int main(void)
         cmocka_unit_test(log_is_one_bounded_line),
         cmocka_unit_test(log_levels_and_errno),
         cmocka_unit_test(open_files_are_raised),
+        cmocka_unit_test(key_files_lose_the_newline_only),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

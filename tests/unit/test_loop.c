@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -736,6 +737,32 @@ static void without_io_uring(void **state)
     }
 }
 
+/* In a child: the signal mask is the process's. */
+static void signals_become_readable(void **state)
+{
+    (void)state;
+    static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
+    pid_t pid = fork();
+    if (pid == 0) {
+        int fd = loop_signal_fd();
+        struct pollfd p = {.fd = fd, .events = POLLIN};
+        struct signalfd_siginfo info;
+        for (size_t i = 0; i < BASE_ARRAY_LEN(signals); i++) {
+            bool quiet = poll(&p, 1, 0) == 0;
+            kill(getpid(), signals[i]);
+            if (!quiet || poll(&p, 1, 5000) != 1 || read(fd, &info, sizeof(info)) != (ssize_t)sizeof(info) ||
+                (int)info.ssi_signo != signals[i])
+                _exit(1);
+        }
+        kill(getpid(), SIGPIPE);
+        _exit(0);
+    }
+    int status = -1;
+    assert_true(pid > 0);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -758,6 +785,7 @@ int main(void)
         cmocka_unit_test(pipes_and_poll),
         cmocka_unit_test(owner_may_be_freed_in_the_callback),
         cmocka_unit_test(slots_grow_within_a_callback),
+        cmocka_unit_test(signals_become_readable),
         cmocka_unit_test(another_process_is_refused),
         cmocka_unit_test(starting_a_pending_op_aborts),
     };
