@@ -71,7 +71,10 @@ static bool any_ipv6(const struct lab_host *host)
 int lab_host_build(struct lab_host *host, char err[LAB_ERROR_LEN])
 {
     bool has_router = host->profile.backend != LAB_BACKEND_NONE;
-    int saved, res = lab_ns_create(&host->netns);
+    int saved, res;
+    if (host->profile.backend == LAB_BACKEND_EMULATED)
+        return lab_host_fail(host, -EOPNOTSUPP, "backend = emulated", err);
+    res = lab_ns_create(&host->netns);
     if (res < 0)
         return lab_host_fail(host, res, "could not make a network namespace", err);
     res = lab_ns_enter(host->netns, &saved);

@@ -12,12 +12,16 @@
 
 #define ON_NONE      (1u << LAB_BACKEND_NONE)
 #define ON_NETFILTER (1u << LAB_BACKEND_NETFILTER)
-#define ON_ALL       (ON_NONE | ON_NETFILTER)
-/* Known, but no backend here does it. */
-#define ON_NOTHING 0u
+#define ON_EMULATED  (1u << LAB_BACKEND_EMULATED)
+#define ON_NAT       (ON_NETFILTER | ON_EMULATED)
+#define ON_ALL       (ON_NONE | ON_NAT)
+
+#define BLOCKS_MOST 16u /* of one subscriber; as the emulator has them */
 
 /* Longer than any timer of RFC 4787 and 5382; netfilter's largest is five days. */
 #define TIMEOUT_MAX_S (30u * 86400u)
+
+#define SESSIONS_MOST 10000000u
 
 struct word {
     const char *text;
@@ -35,7 +39,8 @@ struct key {
     parse_fn *parse;          /* NULL: free text, or a key of no backend */
     size_t offset;            /* into struct lab_profile, of the first value */
     const struct word *words; /* for parse_word, ended by text NULL */
-    unsigned least, most;     /* for parse_seconds: how many values */
+    unsigned least, most;     /* for parse_seconds: how many values; for parse_number: their bounds */
+    size_t word_offset;       /* for parse_number with words: where the word goes */
 };
 
 struct reading {
@@ -49,92 +54,146 @@ struct reading {
     int *key_lines; /* by index in the table; 0 = not seen */
 };
 
-static const struct word backend_words[] = {
-    {"none", LAB_BACKEND_NONE, ON_ALL}, {"netfilter", LAB_BACKEND_NETFILTER, ON_ALL}, {NULL, 0, 0}};
-static const struct word mapping_words[] = {{"endpoint-independent", LAB_MAP_EI, ON_NETFILTER},
-                                            {"address-dependent", LAB_MAP_AD, ON_NOTHING},
-                                            {"address-and-port-dependent", LAB_MAP_APD, ON_NETFILTER},
-                                            {"connection-dependent", LAB_MAP_CONNECTION, ON_NOTHING},
+static const struct word backend_words[] = {{"none", LAB_BACKEND_NONE, ON_ALL},
+                                            {"netfilter", LAB_BACKEND_NETFILTER, ON_ALL},
+                                            {"emulated", LAB_BACKEND_EMULATED, ON_ALL},
                                             {NULL, 0, 0}};
-static const struct word filtering_words[] = {{"endpoint-independent", LAB_FILTER_EI, ON_NOTHING},
-                                              {"address-dependent", LAB_FILTER_AD, ON_NOTHING},
-                                              {"address-and-port-dependent", LAB_FILTER_APD, ON_NETFILTER},
-                                              {"last-destination-only", LAB_FILTER_LAST, ON_NOTHING},
+static const struct word mapping_words[] = {{"endpoint-independent", LAB_MAP_EI, ON_NAT},
+                                            {"address-dependent", LAB_MAP_AD, ON_EMULATED},
+                                            {"address-and-port-dependent", LAB_MAP_APD, ON_NAT},
+                                            {"connection-dependent", LAB_MAP_CONNECTION, ON_EMULATED},
+                                            {NULL, 0, 0}};
+static const struct word filtering_words[] = {{"endpoint-independent", LAB_FILTER_EI, ON_EMULATED},
+                                              {"address-dependent", LAB_FILTER_AD, ON_EMULATED},
+                                              {"address-and-port-dependent", LAB_FILTER_APD, ON_NAT},
+                                              {"last-destination-only", LAB_FILTER_LAST, ON_EMULATED},
                                               {NULL, 0, 0}};
-static const struct word ports_words[] = {{"preserve", LAB_PORTS_PRESERVE, ON_NETFILTER},
-                                          {"random", LAB_PORTS_RANDOM, ON_NETFILTER},
-                                          {"sequential", 0, ON_NOTHING},
-                                          {"parity", 0, ON_NOTHING},
-                                          {"block", 0, ON_NOTHING},
-                                          {"band", 0, ON_NOTHING},
+static const struct word ports_words[] = {{"preserve", LAB_PORTS_PRESERVE, ON_NAT},
+                                          {"random", LAB_PORTS_RANDOM, ON_NAT},
+                                          {"sequential", LAB_PORTS_SEQUENTIAL, ON_EMULATED},
+                                          {"parity", LAB_PORTS_PARITY, ON_EMULATED},
+                                          {"block", LAB_PORTS_BLOCK, ON_EMULATED},
+                                          {"band", LAB_PORTS_BAND, ON_EMULATED},
                                           {NULL, 0, 0}};
-static const struct word unsolicited_words[] = {{"drop", LAB_UNSOLICITED_DROP, ON_NETFILTER},
-                                                {"rst", LAB_UNSOLICITED_RST, ON_NETFILTER},
-                                                {"icmp", 0, ON_NOTHING},
-                                                {"hold", 0, ON_NOTHING},
+static const struct word unsolicited_words[] = {{"drop", LAB_UNSOLICITED_DROP, ON_NAT},
+                                                {"rst", LAB_UNSOLICITED_RST, ON_NAT},
+                                                {"icmp", LAB_UNSOLICITED_ICMP, ON_EMULATED},
+                                                {"hold", LAB_UNSOLICITED_HOLD, ON_EMULATED},
                                                 {NULL, 0, 0}};
-static const struct word window_words[] = {{"strict", LAB_WINDOW_STRICT, ON_NETFILTER},
-                                           {"liberal", LAB_WINDOW_LIBERAL, ON_NETFILTER},
-                                           {"none", 0, ON_NOTHING},
+static const struct word window_words[] = {{"strict", LAB_WINDOW_STRICT, ON_NAT},
+                                           {"liberal", LAB_WINDOW_LIBERAL, ON_NAT},
+                                           {"none", LAB_WINDOW_NONE, ON_EMULATED},
                                            {NULL, 0, 0}};
+static const struct word hairpin_words[] = {{"off", LAB_HAIRPIN_OFF, ON_EMULATED},
+                                            {"internal-source", LAB_HAIRPIN_INTERNAL, ON_EMULATED},
+                                            {"external-source", LAB_HAIRPIN_EXTERNAL, ON_EMULATED},
+                                            {NULL, 0, 0}};
+static const struct word refresh_words[] = {
+    {"outbound", LAB_REFRESH_OUTBOUND, ON_EMULATED}, {"both", LAB_REFRESH_BOTH, ON_EMULATED}, {NULL, 0, 0}};
+static const struct word rst_words[] = {{"closes", LAB_RST_CLOSES, ON_EMULATED},
+                                        {"closes-if-in-window", LAB_RST_IN_WINDOW, ON_EMULATED},
+                                        {"ignored", LAB_RST_IGNORED, ON_EMULATED},
+                                        {NULL, 0, 0}};
+/* The word after a number. */
+static const struct word pooling_words[] = {
+    {"paired", LAB_POOL_PAIRED, ON_EMULATED}, {"arbitrary", LAB_POOL_ARBITRARY, ON_EMULATED}, {NULL, 0, 0}};
+static const struct word at_cap_words[] = {
+    {"drop", LAB_AT_CAP_DROP, ON_EMULATED}, {"evict", LAB_AT_CAP_EVICT, ON_EMULATED}, {NULL, 0, 0}};
 
-static parse_fn parse_text, parse_word, parse_range, parse_seconds;
+static parse_fn parse_text, parse_word, parse_range, parse_seconds, parse_number, parse_step, parse_cross, parse_switch,
+    parse_blacklist, parse_under;
 
 #define FIELD(f) offsetof(struct lab_profile, f)
 
 static const struct key keys[] = {
     {.name = "backend", .backends = ON_ALL, .parse = parse_word, .offset = FIELD(backend), .words = backend_words},
     {.name = "source", .backends = ON_ALL, .parse = parse_text},
-    {.name = "mapping",
-     .backends = ON_NETFILTER,
-     .parse = parse_word,
-     .offset = FIELD(mapping),
-     .words = mapping_words},
+    {.name = "mapping", .backends = ON_NAT, .parse = parse_word, .offset = FIELD(mapping), .words = mapping_words},
     {.name = "filtering",
-     .backends = ON_NETFILTER,
+     .backends = ON_NAT,
      .parse = parse_word,
      .offset = FIELD(filtering),
      .words = filtering_words},
-    {.name = "ports", .backends = ON_NETFILTER, .parse = parse_word, .offset = FIELD(ports), .words = ports_words},
-    {.name = "port-range", .backends = ON_NETFILTER, .parse = parse_range, .offset = FIELD(port_lo)},
+    {.name = "ports", .backends = ON_NAT, .parse = parse_word, .offset = FIELD(ports), .words = ports_words},
+    {.name = "port-range", .backends = ON_NAT, .parse = parse_range, .offset = FIELD(port_lo)},
     {.name = "udp-timeout",
-     .backends = ON_NETFILTER,
+     .backends = ON_NAT,
      .parse = parse_seconds,
      .offset = FIELD(udp_new_s),
      .least = 1,
      .most = 2},
     {.name = "tcp-timeout",
-     .backends = ON_NETFILTER,
+     .backends = ON_NAT,
      .parse = parse_seconds,
      .offset = FIELD(tcp_syn_sent_s),
      .least = 2,
      .most = 3},
     {.name = "unsolicited-syn",
-     .backends = ON_NETFILTER,
+     .backends = ON_NAT,
      .parse = parse_word,
      .offset = FIELD(unsolicited),
      .words = unsolicited_words},
     {.name = "tcp-window-check",
-     .backends = ON_NETFILTER,
+     .backends = ON_NAT,
      .parse = parse_word,
      .offset = FIELD(window),
      .words = window_words},
-    /* Known, so that the answer is "not on this backend" and not "no such key". */
-    {.name = "step"},
-    {.name = "block-size"},
-    {.name = "blocks"},
-    {.name = "cross-traffic"},
-    {.name = "pool"},
-    {.name = "hairpin"},
-    {.name = "refresh"},
-    {.name = "rst"},
-    {.name = "table-size"},
-    {.name = "host-limit"},
-    {.name = "new-per-second"},
-    {.name = "blacklist-after"},
-    {.name = "rewrite-payload"},
-    {.name = "restart-after"},
-    {.name = "under"},
+    {.name = "step", .backends = ON_EMULATED, .parse = parse_step},
+    {.name = "block-size",
+     .backends = ON_EMULATED,
+     .parse = parse_number,
+     .offset = FIELD(block_size),
+     .least = 2,
+     .most = 65535},
+    {.name = "blocks",
+     .backends = ON_EMULATED,
+     .parse = parse_number,
+     .offset = FIELD(blocks),
+     .least = 1,
+     .most = BLOCKS_MOST},
+    {.name = "cross-traffic", .backends = ON_EMULATED, .parse = parse_cross},
+    {.name = "pool",
+     .backends = ON_EMULATED,
+     .parse = parse_number,
+     .offset = FIELD(pool),
+     .words = pooling_words,
+     .word_offset = FIELD(pooling),
+     .least = 1,
+     .most = 16},
+    {.name = "hairpin", .backends = ON_EMULATED, .parse = parse_word, .offset = FIELD(hairpin), .words = hairpin_words},
+    {.name = "refresh", .backends = ON_EMULATED, .parse = parse_word, .offset = FIELD(refresh), .words = refresh_words},
+    {.name = "rst", .backends = ON_EMULATED, .parse = parse_word, .offset = FIELD(rst), .words = rst_words},
+    {.name = "table-size",
+     .backends = ON_EMULATED,
+     .parse = parse_number,
+     .offset = FIELD(table_size),
+     .words = at_cap_words,
+     .word_offset = FIELD(table_at_cap),
+     .least = 1,
+     .most = SESSIONS_MOST},
+    {.name = "host-limit",
+     .backends = ON_EMULATED,
+     .parse = parse_number,
+     .offset = FIELD(host_limit),
+     .words = at_cap_words,
+     .word_offset = FIELD(host_at_cap),
+     .least = 1,
+     .most = SESSIONS_MOST},
+    {.name = "new-per-second",
+     .backends = ON_EMULATED,
+     .parse = parse_number,
+     .offset = FIELD(new_per_s),
+     .least = 1,
+     .most = SESSIONS_MOST},
+    {.name = "blacklist-after", .backends = ON_EMULATED, .parse = parse_blacklist},
+    {.name = "rewrite-payload", .backends = ON_EMULATED, .parse = parse_switch, .offset = FIELD(rewrite_payload)},
+    {.name = "restart-after",
+     .backends = ON_EMULATED,
+     .parse = parse_number,
+     .offset = FIELD(restart_after_s),
+     .least = 1,
+     .most = TIMEOUT_MAX_S},
+    {.name = "under", .backends = ON_EMULATED, .parse = parse_under},
 };
 
 #define N_KEYS BASE_ARRAY_LEN(keys)
@@ -247,6 +306,119 @@ static int parse_seconds(struct reading *r, const struct key *key, const char *v
     return 0;
 }
 
+/* Cuts value into its words, at blanks. How many there are; more than `most` are not looked at. */
+static unsigned split(const char *value, char words[][24], unsigned most)
+{
+    unsigned n = 0;
+    for (const char *p = value + strspn(value, " \t"); *p; p += strspn(p, " \t"), n++) {
+        size_t len = strcspn(p, " \t");
+        if (n < most)
+            snprintf(words[n], 24, "%.*s", (int)(len < 24 ? len : 23), p);
+        p += len;
+    }
+    return n;
+}
+
+static const struct word *find_word(const struct word *words, const char *text)
+{
+    for (const struct word *w = words; w->text; w++)
+        if (strcmp(w->text, text) == 0)
+            return w;
+    return NULL;
+}
+
+/* N, or N WORD where the key has words (the first one is meant without). */
+static int parse_number(struct reading *r, const struct key *key, const char *value)
+{
+    char parts[2][24] = {"", ""}, list[128];
+    uint64_t number;
+    unsigned n = split(value, parts, 2);
+    const struct word *word = key->words;
+    if (word && n == 2)
+        word = find_word(word, parts[1]);
+    if (n > (key->words ? 2u : 1u) || base_parse_u64(parts[0], key->least, key->most, &number) < 0 ||
+        (key->words && !word))
+        return refuse(r, r->line, "'%s = %s': write a number, %u to %u%s%s", key->name, value, key->least, key->most,
+                      key->words ? ", and then one of: " : "",
+                      key->words ? choices(key, r->profile->backend, list) : "");
+    *(unsigned *)(void *)field_int(r, key->offset) = (unsigned)number;
+    if (word)
+        *field_int(r, key->word_offset) = word->value;
+    return 0;
+}
+
+static int parse_step(struct reading *r, const struct key *key, const char *value)
+{
+    bool minus = *value == '-';
+    uint64_t step;
+    if (base_parse_u64(value + (minus || *value == '+'), 1, 1000, &step) < 0)
+        return refuse(r, r->line, "'%s = %s': write a number of ports, 1 to 1000 or -1 to -1000", key->name, value);
+    r->profile->step = minus ? -(int)step : (int)step;
+    return 0;
+}
+
+/* A decimal number over `more_than`, up to a million. */
+static bool parse_real(const char *text, double more_than, double *out)
+{
+    char *end;
+    *out = strtod(text, &end);
+    return *text >= '0' && *text <= '9' && *end == '\0' && *out > more_than && *out <= 1e6;
+}
+
+static int parse_cross(struct reading *r, const struct key *key, const char *value)
+{
+    struct lab_profile *p = r->profile;
+    char parts[3][24] = {"", "", ""};
+    unsigned n = split(value, parts, 3);
+    bool poisson = n == 2 && strcmp(parts[0], "poisson") == 0;
+    bool negative = n == 3 && strcmp(parts[0], "negative-binomial") == 0;
+    if (n == 1 && strcmp(parts[0], "none") == 0)
+        return 0;
+    if (!(poisson || negative) || !parse_real(parts[1], 0, &p->cross_rate) ||
+        (negative && !parse_real(parts[2], 1, &p->cross_dispersion)))
+        return refuse(r, r->line,
+                      "'%s = %s': write none, poisson RATE, or negative-binomial RATE DISPERSION (per second; variance "
+                      "over mean, above 1)",
+                      key->name, value);
+    p->cross = poisson ? LAB_CROSS_POISSON : LAB_CROSS_NEGATIVE_BINOMIAL;
+    return 0;
+}
+
+static int parse_switch(struct reading *r, const struct key *key, const char *value)
+{
+    bool yes = strcmp(value, "yes") == 0;
+    if (!yes && strcmp(value, "no") != 0)
+        return refuse(r, r->line, "'%s = %s': write yes or no", key->name, value);
+    *(bool *)(void *)((char *)r->profile + key->offset) = yes;
+    return 0;
+}
+
+static int parse_blacklist(struct reading *r, const struct key *key, const char *value)
+{
+    char count[16] = "";
+    const char *slash = strchr(value, '/');
+    uint64_t packets, seconds;
+    if (slash && (size_t)(slash - value) < sizeof(count))
+        memcpy(count, value, (size_t)(slash - value));
+    if (!slash || base_parse_u64(count, 1, 1000000, &packets) < 0 ||
+        base_parse_u64(slash + 1, 1, TIMEOUT_MAX_S, &seconds) < 0)
+        return refuse(r, r->line, "'%s = %s': write PACKETS/SECONDS", key->name, value);
+    r->profile->blacklist_after = (unsigned)packets;
+    r->profile->blacklist_s = (unsigned)seconds;
+    return 0;
+}
+
+static int parse_under(struct reading *r, const struct key *key, const char *value)
+{
+    struct lab_profile *p = r->profile;
+    if (!*value || *value == '.' || strchr(value, '/') || strlen(value) >= sizeof(p->under))
+        return refuse(r, r->line, "'%s = %s': write the name of another profile, without .ini", key->name, value);
+    if (strcmp(value, p->name) == 0)
+        return refuse(r, r->line, "'%s = %s': a NAT cannot sit behind itself", key->name, value);
+    snprintf(p->under, sizeof(p->under), "%s", value);
+    return 0;
+}
+
 /* ---- reading --------------------------------------------------------------------------------- */
 
 static const struct key *find_key(const char *name)
@@ -302,15 +474,22 @@ static bool seen(const struct reading *r, const char *name)
     return r->key_lines[find_key(name) - keys] != 0;
 }
 
+static int need(struct reading *r, const char *const *names, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!seen(r, names[i]))
+            return refuse(r, r->key_lines[0], "backend = %s needs '%s'", backend_name(r->profile->backend), names[i]);
+    return 0;
+}
+
 /* Labels lie: what a profile declares has to be what its rules make. Linux maps each 5-tuple by itself, but as long
  * as it preserves ports every destination sees the same one. */
 static int check_netfilter(struct reading *r)
 {
     static const char *const needed[] = {"mapping", "filtering", "ports", "unsolicited-syn", "tcp-window-check"};
     const struct lab_profile *p = r->profile;
-    for (size_t i = 0; i < BASE_ARRAY_LEN(needed); i++)
-        if (!seen(r, needed[i]))
-            return refuse(r, r->key_lines[0], "backend = netfilter needs '%s'", needed[i]);
+    if (need(r, needed, BASE_ARRAY_LEN(needed)) < 0)
+        return -EINVAL;
     if (p->ports == LAB_PORTS_PRESERVE && p->mapping != LAB_MAP_EI)
         return refuse(r, line_of(r, "mapping"), "ports = preserve makes mapping = endpoint-independent");
     if (p->ports == LAB_PORTS_RANDOM && p->mapping != LAB_MAP_APD)
@@ -320,14 +499,72 @@ static int check_netfilter(struct reading *r)
     return 0;
 }
 
+/* Keys that say nothing, or the contrary of another one. */
+static int check_ports(struct reading *r)
+{
+    const struct lab_profile *p = r->profile;
+    bool in_turn = p->ports == LAB_PORTS_SEQUENTIAL || p->ports == LAB_PORTS_PARITY;
+    bool placed = p->ports == LAB_PORTS_BLOCK || p->ports == LAB_PORTS_BAND;
+    unsigned width = p->port_hi ? p->port_hi - p->port_lo + 1u : 64512;
+    if (p->step && !in_turn)
+        return refuse(r, line_of(r, "step"), "a step needs ports = sequential or parity");
+    if (p->block_size && !placed)
+        return refuse(r, line_of(r, "block-size"), "a block-size needs ports = block or band");
+    if (placed && !p->block_size)
+        return refuse(r, line_of(r, "ports"), "ports = block and band need a block-size");
+    if (p->blocks && p->ports != LAB_PORTS_BLOCK)
+        return refuse(r, line_of(r, "blocks"), "blocks needs ports = block");
+    if (p->block_size > width)
+        return refuse(r, line_of(r, "block-size"), "a block of %u ports does not fit into %u", p->block_size, width);
+    if (p->ports == LAB_PORTS_PRESERVE && p->mapping == LAB_MAP_CONNECTION)
+        return refuse(r, line_of(r, "mapping"), "a new port for each connection is not ports = preserve");
+    if (p->pooling == LAB_POOL_ARBITRARY && p->pool == 1)
+        return refuse(r, line_of(r, "pool"), "one address leaves nothing arbitrary");
+    if (p->pooling == LAB_POOL_ARBITRARY && placed)
+        return refuse(r, line_of(r, "pool"), "a block or band lies on one address: the pool is paired");
+    return 0;
+}
+
+static int check_emulated(struct reading *r)
+{
+    static const char *const needed[] = {"mapping",          "filtering",   "ports",      "unsolicited-syn",
+                                         "tcp-window-check", "udp-timeout", "tcp-timeout"};
+    struct lab_profile *p = r->profile;
+    if (need(r, needed, BASE_ARRAY_LEN(needed)) < 0 || check_ports(r) < 0)
+        return -EINVAL;
+    if (p->rst == LAB_RST_IN_WINDOW && p->window == LAB_WINDOW_NONE)
+        return refuse(r, line_of(r, "rst"), "tcp-window-check = none knows no window");
+    if (p->table_size && p->host_limit > p->table_size)
+        return refuse(r, line_of(r, "host-limit"), "one host cannot have more than the table-size of %u",
+                      p->table_size);
+    if (p->hairpin == LAB_HAIRPIN_UNSET)
+        p->hairpin = LAB_HAIRPIN_OFF;
+    if (p->refresh == LAB_REFRESH_UNSET)
+        p->refresh = LAB_REFRESH_BOTH;
+    if (p->rst == LAB_RST_UNSET)
+        p->rst = LAB_RST_CLOSES;
+    if (p->pool == 0)
+        p->pool = 1;
+    if (p->pooling == LAB_POOL_UNSET)
+        p->pooling = LAB_POOL_PAIRED;
+    return 0;
+}
+
 static int check(struct reading *r)
 {
     if (!r->key_lines[0])
-        return refuse(r, r->line ? r->line : 1, "'backend' is missing; use one of: none, netfilter");
+        return refuse(r, r->line ? r->line : 1, "'backend' is missing; use one of: none, netfilter, emulated");
     if (!seen(r, "source"))
         return refuse(r, r->key_lines[0],
                       "'source' is missing: name what the profile was measured on, or \"proposal\"");
-    return r->profile->backend == LAB_BACKEND_NETFILTER ? check_netfilter(r) : 0;
+    switch (r->profile->backend) {
+    case LAB_BACKEND_NETFILTER:
+        return check_netfilter(r);
+    case LAB_BACKEND_EMULATED:
+        return check_emulated(r);
+    default:
+        return 0;
+    }
 }
 
 static int set_name(struct lab_profile *out, const char *path)

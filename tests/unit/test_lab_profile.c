@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "bench/lab/lab.h"
+#include "bench/lab/nat.h"
 
 static struct lab_profile read_text(const char *text, int want, char err[LAB_ERROR_LEN])
 {
@@ -111,6 +112,137 @@ static void wrong_values(void **state)
     refused(HEAD "tcp-timeout = 30\n", 3, "SYN-SENT/ESTABLISHED");
 }
 
+#define EMULATED "backend = emulated\nsource = proposal\n" /* two lines, and seven more */
+#define EMULATED_REST                                                                                                  \
+    "mapping = address-dependent\nfiltering = last-destination-only\nunsolicited-syn = hold\n"                         \
+    "tcp-window-check = none\nudp-timeout = 60\ntcp-timeout = 60/1800\nports = "
+
+static void every_emulated_key(void **state)
+{
+    (void)state;
+    char err[LAB_ERROR_LEN];
+    struct lab_profile p =
+        read_text(EMULATED EMULATED_REST "sequential\nstep = -2\ncross-traffic = negative-binomial 51 2.5\n"
+                                         "pool = 4 arbitrary\nhairpin = internal-source\nrefresh = outbound\n"
+                                         "rst = ignored\ntable-size = 9000 evict\nhost-limit = 128\n"
+                                         "new-per-second = 50\nblacklist-after = 8/60\nrewrite-payload = yes\n"
+                                         "restart-after = 30\nunder = cgn-block\nport-range = 2000-3000\n",
+                  0, err);
+    assert_int_equal(p.backend, LAB_BACKEND_EMULATED);
+    assert_int_equal(p.mapping, LAB_MAP_AD);
+    assert_int_equal(p.filtering, LAB_FILTER_LAST);
+    assert_int_equal(p.ports, LAB_PORTS_SEQUENTIAL);
+    assert_int_equal(p.unsolicited, LAB_UNSOLICITED_HOLD);
+    assert_int_equal(p.window, LAB_WINDOW_NONE);
+    assert_int_equal(p.step, -2);
+    assert_int_equal(p.cross, LAB_CROSS_NEGATIVE_BINOMIAL);
+    assert_true(p.cross_rate == 51.0 && p.cross_dispersion == 2.5);
+    assert_int_equal(p.pool, 4);
+    assert_int_equal(p.pooling, LAB_POOL_ARBITRARY);
+    assert_int_equal(p.hairpin, LAB_HAIRPIN_INTERNAL);
+    assert_int_equal(p.refresh, LAB_REFRESH_OUTBOUND);
+    assert_int_equal(p.rst, LAB_RST_IGNORED);
+    assert_int_equal(p.table_size, 9000);
+    assert_int_equal(p.table_at_cap, LAB_AT_CAP_EVICT);
+    assert_int_equal(p.host_limit, 128);
+    assert_int_equal(p.host_at_cap, LAB_AT_CAP_DROP);
+    assert_int_equal(p.new_per_s, 50);
+    assert_int_equal(p.blacklist_after, 8);
+    assert_int_equal(p.blacklist_s, 60);
+    assert_true(p.rewrite_payload);
+    assert_int_equal(p.restart_after_s, 30);
+    assert_string_equal(p.under, "cgn-block");
+    p = read_text(EMULATED EMULATED_REST "block\nblock-size = 128\nblocks = 2\n", 0, err);
+    assert_int_equal(p.block_size, 128);
+    assert_int_equal(p.blocks, 2);
+    assert_int_equal(p.pool, 1);
+    assert_int_equal(p.hairpin, LAB_HAIRPIN_OFF);
+    assert_int_equal(p.refresh, LAB_REFRESH_BOTH);
+}
+
+static void wrong_emulated_values(void **state)
+{
+    static const struct {
+        const char *line, *words;
+    } cases[] = {{"step = 0", "1 to 1000"},
+                 {"step = --1", "1 to 1000"},
+                 {"cross-traffic = poisson", "RATE"},
+                 {"cross-traffic = poisson -1", "RATE"},
+                 {"cross-traffic = poisson nan", "RATE"},
+                 {"cross-traffic = negative-binomial 51 1", "DISPERSION"},
+                 {"pool = 17", "1 to 16"},
+                 {"pool = 2 some", "paired, arbitrary"},
+                 {"pool = 2 paired 3", "paired, arbitrary"},
+                 {"table-size = 0", "1 to"},
+                 {"new-per-second = 5 evict", "write a number"},
+                 {"blacklist-after = 8", "PACKETS/SECONDS"},
+                 {"rewrite-payload = maybe", "yes or no"},
+                 {"hairpin = on", "off, internal-source"},
+                 {"under = ../x", "name of another profile"},
+                 {"block-size = 1", "2 to 65535"}};
+    (void)state;
+    for (size_t i = 0; i < BASE_ARRAY_LEN(cases); i++) {
+        char text[128];
+        snprintf(text, sizeof(text), EMULATED "%s\n", cases[i].line);
+        refused(text, 3, cases[i].words);
+    }
+    refused(EMULATED "ports = random\n", 1, "backend = emulated needs 'mapping'");
+}
+
+/* The tenth line, or the one that it contradicts. */
+static void emulated_contradictions(void **state)
+{
+    static const struct {
+        const char *rest;
+        int line;
+        const char *words;
+    } cases[] = {
+        {"random\nstep = 1\n", 10, "needs ports = sequential"},
+        {"random\nblock-size = 10\n", 10, "needs ports = block"},
+        {"band\n", 9, "need a block-size"},
+        {"band\nblock-size = 10\nblocks = 1\n", 11, "needs ports = block"},
+        {"block\nblock-size = 200\nport-range = 2000-2100\n", 10, "does not fit"},
+        {"random\npool = 1 arbitrary\n", 10, "one address"},
+        {"block\nblock-size = 200\npool = 2 arbitrary\n", 11, "is paired"},
+        {"random\nrst = closes-if-in-window\n", 10, "knows no window"},
+        {"random\nhost-limit = 10\ntable-size = 9\n", 10, "table-size of 9"},
+    };
+    (void)state;
+    for (size_t i = 0; i < BASE_ARRAY_LEN(cases); i++) {
+        char text[512];
+        snprintf(text, sizeof(text), EMULATED EMULATED_REST "%s", cases[i].rest);
+        refused(text, cases[i].line, cases[i].words);
+    }
+    refused(EMULATED "mapping = connection-dependent\nfiltering = address-dependent\nunsolicited-syn = drop\n"
+                     "tcp-window-check = none\nudp-timeout = 60\ntcp-timeout = 60/1800\nports = preserve\n",
+            3, "not ports = preserve");
+}
+
+/* Every shipped emulated profile is one that the emulator takes. */
+static void the_emulated_set(void **state)
+{
+    static const char *const names[] = {
+        "full-cone",    "restricted-cone", "port-restricted", "address-dependent",    "sym-seq-quiet", "sym-seq-busy",
+        "sym-seq-peak", "sym-random",      "pf-random",       "mobile-sym-random",    "cgn-block",     "cgn-band",
+        "double-nat",   "picky",           "hostile",         "linux-strict-emulated"};
+    (void)state;
+    union base_ep external[4], gateway;
+    base_ep_parse_addr("203.0.113.1", &external[0]);
+    base_ep_parse_addr("10.0.0.1", &gateway);
+    external[1] = external[2] = external[3] = external[0];
+    for (size_t i = 0; i < BASE_ARRAY_LEN(names); i++) {
+        struct lab_profile p, under;
+        struct lab_nat *nat;
+        char err[LAB_ERROR_LEN] = "";
+        if (lab_profile_find("bench/profiles", names[i], &p, err) < 0 ||
+            (*p.under && lab_profile_find("bench/profiles", p.under, &under, err) < 0))
+            fail_msg("%s", err);
+        assert_int_equal(p.backend, LAB_BACKEND_EMULATED);
+        assert_int_equal(lab_nat_create(&nat, &p, external, p.pool, &gateway, 1, 0), 0);
+        lab_nat_destroy(nat);
+    }
+}
+
 static void the_first_error_is_told(void **state)
 {
     (void)state;
@@ -189,9 +321,18 @@ static void the_shipped_set(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_whole_profile),         cmocka_unit_test(wrong_keys),      cmocka_unit_test(wrong_values),
-        cmocka_unit_test(the_first_error_is_told), cmocka_unit_test(labels_that_lie), cmocka_unit_test(long_lines),
-        cmocka_unit_test(finding_by_name),         cmocka_unit_test(the_shipped_set),
+        cmocka_unit_test(a_whole_profile),
+        cmocka_unit_test(wrong_keys),
+        cmocka_unit_test(wrong_values),
+        cmocka_unit_test(the_first_error_is_told),
+        cmocka_unit_test(labels_that_lie),
+        cmocka_unit_test(long_lines),
+        cmocka_unit_test(finding_by_name),
+        cmocka_unit_test(the_shipped_set),
+        cmocka_unit_test(every_emulated_key),
+        cmocka_unit_test(wrong_emulated_values),
+        cmocka_unit_test(emulated_contradictions),
+        cmocka_unit_test(the_emulated_set),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
