@@ -13,6 +13,14 @@
 #define FIN_REPEATS     5
 #define FIN_INTERVAL_NS (50 * BASE_NS_PER_MS)
 
+/* UDP: what came before our side of the pipe stood. The other side may be a moment ahead: it had the joint record
+ * first. Datagrams beyond this are lost, as on any full buffer. */
+static struct {
+    uint8_t bytes[CHUNK];
+    size_t len;
+    bool fin;
+} early;
+
 struct peer_pipe {
     struct peer *peer;
     struct peer_path *path; /* UDP */
@@ -184,6 +192,11 @@ static void path_recv_done(struct loop_op *op, int res)
 void peer_pipe_data(struct peer *peer, const uint8_t *data, size_t len, bool fin)
 {
     struct peer_pipe *p = peer->pipe;
+    if (!p && peer->config.pipe && len <= sizeof(early.bytes) - early.len) {
+        memcpy(early.bytes + early.len, data, len);
+        early.len += len;
+        early.fin = early.fin || fin;
+    }
     if (!p || p->closing)
         return;
     /* Datagrams go out whole and at once, like netcat's. */
@@ -224,5 +237,6 @@ int peer_pipe_start(struct peer *peer, struct peer_path *path)
     else
         read_path(p);
     read_stdin(p);
+    peer_pipe_data(peer, early.bytes, early.len, early.fin);
     return 0;
 }
