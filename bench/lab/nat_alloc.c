@@ -81,7 +81,7 @@ static bool take_block(struct lab_nat *nat, struct nat_host *host)
 /* Uniform over the free ports of all its blocks. */
 static bool alloc_block(struct lab_nat *nat, struct nat_host *host, const struct nat_ports *ports, uint16_t *port)
 {
-    uint32_t size = nat->profile.block_size, n = 0, free_in[LAB_NAT_MAX_BLOCKS];
+    uint32_t size = nat->profile.block_size, n = 0, free_in[LAB_NAT_MAX_BLOCKS] = {0};
     for (uint32_t i = 0; i < host->n_blocks; i++) {
         uint32_t lo = block_lo(nat, host->blocks[i]);
         n += free_in[i] = nat_ports_count_free(ports, lo, lo + size - 1);
@@ -93,8 +93,8 @@ static bool alloc_block(struct lab_nat *nat, struct nat_host *host, const struct
         return nat_alloc_random(nat, ports, lo, lo + size - 1, port);
     }
     uint32_t k = (uint32_t)base_rng_below(&nat->rng, n), i = 0;
-    while (k >= free_in[i])
-        k -= free_in[i++];
+    for (; i + 1 < host->n_blocks && k >= free_in[i]; i++)
+        k -= free_in[i];
     *port = nat_ports_nth_free(ports, block_lo(nat, host->blocks[i]), block_lo(nat, host->blocks[i]) + size - 1, k);
     return true;
 }

@@ -36,8 +36,11 @@ static uint64_t poisson(struct base_rng *rng, double mean)
     }
     while (mean > 0) {
         double step = mean < POISSON_STEP ? mean : POISSON_STEP, limit = exp(-step);
-        for (double product = base_rng_double(rng); product > limit; product *= base_rng_double(rng))
+        double product = base_rng_double(rng);
+        while (product > limit) {
+            product *= base_rng_double(rng);
             n++;
+        }
         mean -= step;
     }
     return n;
