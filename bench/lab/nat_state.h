@@ -151,7 +151,13 @@ struct nat_session {
     uint8_t tcp_state;
     bool from_inside; /* who began it */
     bool seen_out, seen_in;
-    bool permits;               /* counted in a permit */
+    bool permits;    /* counted in a permit */
+    bool assured;    /* established, and acknowledged by both */
+    bool fin_seen;   /* a close was begun */
+    bool last_reply; /* the last segment came from the other side than the first one */
+    uint8_t last_flags;
+    uint16_t last_win;
+    uint32_t last_end;          /* of the last pure ACK, or of what was ignored */
     struct nat_tcp_side tcp[2]; /* the side that began, the other */
 };
 

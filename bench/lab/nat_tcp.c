@@ -1,11 +1,13 @@
 /*
  * TCP as a NAT follows it: which state a session is in, which sequence numbers belong to it.
  *
- * strict is what Linux's connection tracking does (observed on 6.18; the bounds are those of van Rooij, "Real stateful
- * TCP packet filtering in IP Filter", 2000): a segment above the window, or an acknowledgement of what was not sent, is
- * invalid and dropped; one below the window passes but says nothing. So a SYN-ACK whose initial sequence number is
- * later than the one of the SYN that opened the hole is invalid, and one that is earlier passes. liberal is the same
- * without windows. none looks at flags only to know which timer applies.
+ * strict is what Linux's connection tracking does (the bounds are those of van Rooij, "Real stateful TCP packet
+ * filtering in IP Filter", 2000; what Linux makes of each was observed on 6.18, packet by packet). Dropped: a segment
+ * that is above the window by more than the receiver's window, or acknowledges what was not sent. Passed, but believed
+ * in nothing: a segment that is a little above, one below, a late acknowledgement. So a SYN-ACK whose initial sequence
+ * number is later than the one of the SYN that opened the hole is dropped, but for the first few milliseconds of
+ * Linux's number clock; an earlier one passes, and the session never becomes established. liberal is the same without
+ * windows. none looks at flags only to know which timer applies.
  */
 #include "bench/lab/nat_state.h"
 
@@ -21,6 +23,8 @@
 
 struct segment {
     uint32_t seq, end, ack, sack, win;
+    uint32_t raw_ack; /* the field, whatever the flags say */
+    uint8_t flags;    /* what kind of segment it is: SYN, ACK, FIN, RST alone */
     bool syn, fin, rst, has_ack;
 };
 
@@ -40,7 +44,8 @@ static struct segment segment_of(const struct nat_packet *p)
     s.fin = t[13] & NAT_FIN;
     s.rst = t[13] & NAT_RST;
     s.has_ack = t[13] & NAT_ACK;
-    s.sack = s.ack;
+    s.sack = s.raw_ack = s.ack;
+    s.flags = s.rst ? NAT_RST : t[13] & (NAT_SYN | NAT_ACK | NAT_FIN);
     s.end = s.seq + (uint32_t)(p->body_len - (size_t)(t[12] >> 4) * 4) + s.syn + s.fin;
     return s;
 }
@@ -147,15 +152,18 @@ static enum nat_tcp_verdict check_window(const struct segment *s, struct nat_tcp
     bool ack_late_enough = later(s->sack, to->end - lag - 1), ack_sent = !later(s->sack, to->end);
     bool data_new_enough = later(s->end, from->end - to->max_win - 1);
     if (later(s->seq, from->max_end)) {
-        /* A little too much is dropped, but remembered as sent, so that its acknowledgement is not invalid too. */
-        if (to->max_win && data_new_enough && ack_late_enough && ack_sent && s->end - from->max_end + 1 <= to->max_win)
-            from->end = s->end;
-        return NAT_TCP_INVALID;
-    }
-    if (to->max_win && !data_new_enough)
+        /* A little too much passes, by no more than the receiver's window: some hosts overrun it. What is sent counts,
+         * so that its acknowledgement is valid too. */
+        bool little = to->max_win && s->end - from->max_end + 1 <= to->max_win;
+        if (!little || !data_new_enough || !ack_late_enough || !ack_sent)
+            return NAT_TCP_INVALID;
+        from->end = s->end;
         return NAT_TCP_IGNORE;
+    }
     if (!ack_sent)
         return NAT_TCP_INVALID;
+    if (to->max_win && !data_new_enough)
+        return NAT_TCP_IGNORE;
     return ack_late_enough ? NAT_TCP_PASS : NAT_TCP_IGNORE;
 }
 
@@ -275,6 +283,9 @@ void nat_tcp_begin(const struct lab_nat *nat, struct nat_session *session, const
     struct segment s = segment_of(p);
     struct nat_tcp_side *from = &session->tcp[0];
     session->tcp[0] = session->tcp[1] = (struct nat_tcp_side){0};
+    session->assured = session->fin_seen = session->last_reply = false;
+    session->last_flags = s.flags;
+    session->last_end = s.flags == NAT_ACK ? s.end : 0;
     if (s.syn) {
         side_from_syn(p, &s, from);
         session->tcp_state = s.has_ack ? NAT_TCP_SYN_RECV : NAT_TCP_SYN_SENT;
@@ -298,41 +309,97 @@ bool nat_tcp_is_retransmission(const struct nat_session *session, const struct n
     return opening && session->tcp[session->from_inside ? 0 : 1].end == s.end;
 }
 
-/* RFC 5961 section 3: a RST counts where it is exactly what the receiver expects next, or where nothing stands yet. */
-static enum nat_tcp_verdict reset_in_window(struct nat_session *session, const struct segment *s, bool reply,
-                                            bool *changed)
+static void remember(struct nat_session *session, const struct segment *s, bool reply)
+{
+    session->last_flags = s->flags;
+    session->last_reply = reply;
+    if (s->flags == NAT_ACK)
+        session->last_end = s->end;
+}
+
+/* What passes unchecked may be the truth: a SYN that is ignored here, and answered there. */
+static void remember_ignored(struct nat_session *session, const struct segment *s, bool reply)
+{
+    session->last_flags = s->flags;
+    session->last_reply = reply;
+    session->last_end = s->end;
+    session->last_win = (uint16_t)s->win;
+}
+
+/* The answer to a SYN that was ignored: the ends know better than the table, which begins anew. */
+static bool answers_ignored_syn(const struct nat_session *session, const struct segment *s, bool reply)
+{
+    return s->syn && s->has_ack && session->last_flags == NAT_SYN && session->last_reply != reply &&
+           s->raw_ack == session->last_end;
+}
+
+static void begin_anew(struct nat_session *session, bool reply)
+{
+    struct nat_tcp_side *opener = &session->tcp[!reply];
+    *opener = (struct nat_tcp_side){.end = session->last_end, .max_end = session->last_end};
+    opener->max_win = session->last_win ? session->last_win : 1;
+    session->tcp[reply] = (struct nat_tcp_side){0};
+    session->tcp_state = NAT_TCP_SYN_SENT;
+}
+
+/* ---- RST ------------------------------------------------------------------------------------- */
+
+enum reset { RESET_CLOSES, RESET_CLOSES_UNSEEN, RESET_CHALLENGED, RESET_INVALID };
+
+/* RFC 5961 section 3: a RST counts where it is exactly what the receiver expects next, or where nothing stands yet.
+ * UNSEEN: without a look at windows, which are outdated in a closing connection. */
+static enum reset judge_reset(const struct nat_session *session, const struct segment *s, bool reply)
 {
     const struct nat_tcp_side *other = &session->tcp[!reply];
-    bool established = session->tcp_state == NAT_TCP_ESTABLISHED;
-    bool exact = !other->acked || s->seq == other->max_ack;
-    if (other->acked && later(other->max_ack, s->seq) && (s->seq != 0 || established))
-        return NAT_TCP_INVALID;
-    /* Nobody has answered yet: there is nothing to keep. */
-    if (!session->seen_in || !session->seen_out)
-        return NAT_TCP_KILL;
-    if (established && !exact)
-        return NAT_TCP_PASS; /* the receiver will challenge it */
-    *changed = session->tcp_state != NAT_TCP_CLOSE;
-    session->tcp_state = NAT_TCP_CLOSE;
-    return NAT_TCP_PASS;
+    bool established = session->tcp_state == NAT_TCP_ESTABLISHED && session->assured;
+    bool last_syn = session->last_flags == NAT_SYN && session->last_reply != reply,
+         last_ack = session->last_flags == NAT_ACK;
+    bool answered = session->from_inside ? session->seen_in : session->seen_out;
+    if (session->tcp_state >= NAT_TCP_FIN_WAIT)
+        return RESET_CLOSES_UNSEEN;
+    if (other->acked && !(s->seq == 0 && !established)) {
+        if (later(other->max_ack, s->seq))
+            return RESET_INVALID;
+        bool train = last_ack && session->last_reply == reply && s->seq == session->last_end;
+        if (established && s->seq != other->max_ack && !train)
+            return RESET_CHALLENGED;
+        return RESET_CLOSES;
+    }
+    /* The answer to a SYN or ACK that was let through unchecked. */
+    if (!other->acked && ((answered && last_syn) || (!session->assured && last_ack)) && s->raw_ack == session->last_end)
+        return RESET_CLOSES_UNSEEN;
+    return RESET_CLOSES;
 }
 
 static enum nat_tcp_verdict track_reset(const struct lab_nat *nat, struct nat_session *session,
                                         const struct nat_packet *p, struct segment *s, bool reply, bool *changed)
 {
     bool liberal = nat->profile.window != LAB_WINDOW_STRICT || session->tcp[reply].liberal;
-    struct nat_tcp_side *from = &session->tcp[reply], *to = &session->tcp[!reply];
-    uint32_t seq = s->seq;
+    bool answered = session->from_inside ? session->seen_in : session->seen_out;
     if (nat->profile.rst == LAB_RST_IGNORED)
         return NAT_TCP_IGNORE;
     if (nat->profile.rst != LAB_RST_IN_WINDOW)
         return NAT_TCP_KILL;
-    enum nat_tcp_verdict verdict = follow_window(session, p, s, from, to);
-    if (verdict != NAT_TCP_PASS && !liberal)
-        return verdict;
-    s->seq = seq;
-    return reset_in_window(session, s, reply, changed);
+    enum reset reset = judge_reset(session, s, reply);
+    if (reset == RESET_INVALID)
+        return NAT_TCP_INVALID;
+    if (reset != RESET_CLOSES_UNSEEN) {
+        enum nat_tcp_verdict verdict = follow_window(session, p, s, &session->tcp[reply], &session->tcp[!reply]);
+        if (verdict != NAT_TCP_PASS && !liberal)
+            return verdict;
+    }
+    remember(session, s, reply);
+    /* Nobody has answered yet: there is nothing to keep. */
+    if (!answered)
+        return NAT_TCP_KILL;
+    if (reset == RESET_CHALLENGED)
+        return NAT_TCP_PASS;
+    *changed = true;
+    session->tcp_state = NAT_TCP_CLOSE;
+    return NAT_TCP_PASS;
 }
+
+/* ---- following ------------------------------------------------------------------------------- */
 
 /* Without checks: flags alone say where the connection is. */
 static void track_loosely(struct nat_session *session, const struct segment *s, bool reply)
@@ -355,19 +422,35 @@ enum nat_tcp_verdict nat_tcp_track(const struct lab_nat *nat, struct nat_session
     if (s.rst)
         return track_reset(nat, session, p, &s, reply, changed);
     int next = move(before, &s, reply);
-    if (next == NAT_TCP_SYN_SENT && before >= NAT_TCP_TIME_WAIT)
-        return NAT_TCP_REOPEN;
+    if (next == NAT_TCP_SYN_SENT && before >= NAT_TCP_TIME_WAIT) {
+        bool aborted = session->last_flags == NAT_RST && session->last_reply == reply;
+        if (session->fin_seen || aborted || nat->profile.window == LAB_WINDOW_NONE)
+            return NAT_TCP_REOPEN;
+        next = MOVE_IGNORE;
+    }
     if (nat->profile.window == LAB_WINDOW_NONE) {
         track_loosely(session, &s, reply);
         *changed = session->tcp_state != before;
         return NAT_TCP_PASS;
     }
-    if (next < 0)
-        return next == MOVE_IGNORE ? NAT_TCP_IGNORE : NAT_TCP_INVALID;
+    if (next == MOVE_INVALID)
+        return NAT_TCP_INVALID;
+    if (next == MOVE_IGNORE && answers_ignored_syn(session, &s, reply)) {
+        begin_anew(session, reply);
+        next = NAT_TCP_SYN_RECV;
+    } else if (next == MOVE_IGNORE) {
+        remember_ignored(session, &s, reply);
+        return NAT_TCP_IGNORE;
+    }
     enum nat_tcp_verdict verdict = follow_window(session, p, &s, from, to);
     if (verdict != NAT_TCP_PASS && nat->profile.window == LAB_WINDOW_STRICT && !from->liberal)
         return verdict;
+    remember(session, &s, reply);
     session->tcp_state = (uint8_t)next;
     *changed = next != (int)before;
+    session->fin_seen |= next == NAT_TCP_FIN_WAIT;
+    bool answered = session->from_inside ? session->seen_in : session->seen_out;
+    if (answered && next == NAT_TCP_ESTABLISHED && (before == NAT_TCP_SYN_RECV || before == NAT_TCP_ESTABLISHED))
+        session->assured = true;
     return NAT_TCP_PASS;
 }
