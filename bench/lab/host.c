@@ -32,19 +32,22 @@ void lab_host_quiet(bool ipv6)
 
 static int tun_configure(struct lab_host *host, const char *dev)
 {
+    /* Behind an emulated NAT the TUN is the host's and not the router's. */
+    const union base_ep *addrs = host->box.n ? &host->own : host->addrs;
+    size_t n = host->box.n ? 1 : host->n_addrs;
     struct lab_nl nl;
     bool routed[2] = {false, false}; /* IPv4, IPv6 */
     int res = lab_nl_open(&nl);
     if (res < 0)
         return res;
-    for (size_t i = 0; i < host->n_addrs && res == 0; i++)
-        res = lab_nl_addr(&nl, dev, &host->addrs[i], host->addrs[i].sa.sa_family == AF_INET ? 32 : 128);
+    for (size_t i = 0; i < n && res == 0; i++)
+        res = lab_nl_addr(&nl, dev, &addrs[i], addrs[i].sa.sa_family == AF_INET ? 32 : 128);
     if (res == 0)
         res = lab_nl_link_up(&nl, dev, LAB_TUN_QUEUE);
-    for (size_t i = 0; i < host->n_addrs && res == 0; i++) {
-        bool *done = &routed[host->addrs[i].sa.sa_family == AF_INET6];
+    for (size_t i = 0; i < n && res == 0; i++) {
+        bool *done = &routed[addrs[i].sa.sa_family == AF_INET6];
         if (!*done)
-            res = lab_nl_default_route(&nl, dev, NULL, &host->addrs[i]);
+            res = lab_nl_default_route(&nl, dev, NULL, &addrs[i]);
         *done = true;
     }
     lab_nl_close(&nl);
@@ -70,10 +73,10 @@ static bool any_ipv6(const struct lab_host *host)
 
 int lab_host_build(struct lab_host *host, char err[LAB_ERROR_LEN])
 {
-    bool has_router = host->profile.backend != LAB_BACKEND_NONE;
-    int saved, res;
-    if (host->profile.backend == LAB_BACKEND_EMULATED)
-        return lab_host_fail(host, -EOPNOTSUPP, "backend = emulated", err);
+    bool has_router = host->profile.backend == LAB_BACKEND_NETFILTER;
+    int saved, res = lab_box_build(host, err);
+    if (res < 0)
+        return res;
     res = lab_ns_create(&host->netns);
     if (res < 0)
         return lab_host_fail(host, res, "could not make a network namespace", err);
@@ -91,6 +94,7 @@ int lab_host_build(struct lab_host *host, char err[LAB_ERROR_LEN])
 void lab_host_close(struct lab_host *host)
 {
     lab_router_close(&host->router);
+    lab_box_close(&host->box);
     if (host->tun >= 0)
         close(host->tun);
     if (host->netns >= 0)

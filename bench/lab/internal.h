@@ -6,6 +6,7 @@
 
 #include "bench/lab/lab.h"
 #include "bench/lab/link.h"
+#include "bench/lab/nat.h"
 #include "bench/lab/netlink.h"
 #include "bench/lab/packet.h"
 
@@ -19,6 +20,16 @@ struct lab_router {
     struct lab_nl ct;
 };
 
+/* A NAT, and the one that it is under. */
+#define LAB_BOX_MAX 2
+
+/* The emulated NATs between a host and the internet, from the inside out. Unused: n is 0. */
+struct lab_box {
+    struct lab_profile profiles[LAB_BOX_MAX];
+    struct lab_nat *nats[LAB_BOX_MAX];
+    unsigned n;
+};
+
 struct lab_host {
     struct lab *lab;
     char name[64];
@@ -30,6 +41,7 @@ struct lab_host {
     union base_ep own; /* what lab_host_addr() tells */
     int netns;
     struct lab_router router;
+    struct lab_box box;
     int tun; /* in the router's namespace, or else in the host's */
     struct loop_op readable;
     struct lab_link link;
@@ -67,6 +79,7 @@ struct lab {
     struct loop_op timer;
     uint64_t timer_ns; /* when the pending timer fires */
     uint64_t fired_ns; /* when it last did */
+    uint64_t nat_ns;   /* no NAT has anything to do before */
     struct lab_lateness late;
     struct lab_counters counters;
     union base_ep keep;
@@ -83,6 +96,8 @@ struct lab {
 /* A line in the TUN's queue for every port of a full spray; the default of 500 drops it. */
 #define LAB_TUN_QUEUE 65536
 
+/* The router's address in the private network: .1 of the host's /24, ::1 of its /64. */
+union base_ep lab_gateway_of(const union base_ep *host);
 /* Builds host->router between host->netns and a TUN (host->tun). 0, or -errno with err filled. */
 int lab_router_build(struct lab_host *host, char err[LAB_ERROR_LEN]);
 void lab_router_close(struct lab_router *router);
@@ -102,6 +117,35 @@ void lab_host_quiet(bool ipv6);
 int lab_host_tun(struct lab_host *host, const char *dev, char err[LAB_ERROR_LEN]);
 /* Writes "what: strerror" with the host's name. Returns res. */
 int lab_host_fail(const struct lab_host *host, int res, const char *what, char err[LAB_ERROR_LEN]);
+
+/* ---- nat_box.c ------------------------------------------------------------------------------- */
+
+enum lab_box_exit { LAB_BOX_NOWHERE, LAB_BOX_INSIDE, LAB_BOX_OUTSIDE };
+
+/* A packet on its way: `data` is rewritten in place, or becomes `reply`. */
+struct lab_box_packet {
+    uint8_t *data;
+    size_t len;
+    uint8_t reply[LAB_ICMP_MAX];
+};
+
+/* Fills in host->box.profiles, if the host's NAT is emulated. 0, or -errno with err filled. */
+int lab_box_profiles(struct lab_host *host, char err[LAB_ERROR_LEN]);
+/* How many addresses the outermost NAT has; IPv4 addresses after the first follow it. */
+unsigned lab_box_pool(const struct lab_box *box);
+union base_ep lab_box_address(const union base_ep *first, unsigned i);
+/* The NATs of a host whose facts are filled in. 0, or -errno with err filled. */
+int lab_box_build(struct lab_host *host, char err[LAB_ERROR_LEN]);
+void lab_box_close(struct lab_box *box);
+/* Where a packet (or the answer to it) comes out that went in on the side that dir says. */
+enum lab_box_exit lab_box_pass(struct lab_box *box, enum lab_nat_dir dir, struct lab_box_packet *packet,
+                               uint64_t now_ns);
+/* As lab_nat_next and lab_nat_timer: one packet a call, NOWHERE = no more. */
+uint64_t lab_box_next(const struct lab_box *box);
+enum lab_box_exit lab_box_timer(struct lab_box *box, struct lab_box_packet *packet, uint64_t now_ns);
+void lab_box_reset(struct lab_box *box, const union base_ep *keep, uint64_t now_ns);
+uint64_t lab_box_mappings(const struct lab_box *box); /* of the host's own NAT */
+size_t lab_box_counters(const struct lab_box *box, struct lab_counter out[LAB_MAX_COUNTERS]);
 
 /* ---- directory.c ----------------------------------------------------------------------------- */
 

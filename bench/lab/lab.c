@@ -52,7 +52,10 @@ static union base_ep router_v4, router_v6;
 
 /* ---- delivery -------------------------------------------------------------------------------- */
 
-static void deliver(struct lab_host *to, const uint8_t *data, size_t len)
+static void forward(struct lab_host *from, uint8_t *data, size_t len);
+static void arm(struct lab *lab);
+
+static void put(struct lab_host *to, const uint8_t *data, size_t len)
 {
     struct lab_counters *c = &to->lab->counters;
     ssize_t n = write(to->tun, data, len);
@@ -64,9 +67,54 @@ static void deliver(struct lab_host *to, const uint8_t *data, size_t len)
     }
 }
 
+/* What came out of a host's NAT. */
+static void carry(struct lab_host *host, enum lab_box_exit exit, const struct lab_box_packet *packet)
+{
+    if (exit == LAB_BOX_INSIDE)
+        put(host, packet->data, packet->len);
+    else if (exit == LAB_BOX_OUTSIDE)
+        forward(host, packet->data, packet->len);
+}
+
+static void deliver(struct lab_host *to, uint8_t *data, size_t len)
+{
+    struct lab *lab = to->lab;
+    struct lab_box_packet packet;
+    if (to->box.n == 0) {
+        put(to, data, len);
+        return;
+    }
+    packet.data = data;
+    packet.len = len;
+    carry(to, lab_box_pass(&to->box, LAB_NAT_IN, &packet, base_now_ns()), &packet);
+    uint64_t next = lab_box_next(&to->box);
+    if (next < lab->nat_ns) {
+        lab->nat_ns = next;
+        arm(lab);
+    }
+}
+
+static void serve_nats(struct lab *lab, uint64_t now)
+{
+    struct lab_box_packet packet;
+    enum lab_box_exit exit;
+    if (now < lab->nat_ns)
+        return;
+    lab->nat_ns = UINT64_MAX;
+    for (size_t i = 0; i < lab->n_hosts; i++) {
+        struct lab_host *host = lab->hosts[i];
+        while ((exit = lab_box_timer(&host->box, &packet, now)) != LAB_BOX_NOWHERE)
+            carry(host, exit, &packet);
+        uint64_t next = lab_box_next(&host->box);
+        lab->nat_ns = next < lab->nat_ns ? next : lab->nat_ns;
+    }
+}
+
 static void arm(struct lab *lab)
 {
     uint64_t next = lab_queue_next(&lab->queue);
+    if (lab->nat_ns < next)
+        next = lab->nat_ns;
     if (next < lab->fired_ns + TIMER_SPACING_NS)
         next = lab->fired_ns + TIMER_SPACING_NS;
     if (lab->stopping || next >= lab->timer_ns)
@@ -96,6 +144,7 @@ static void timer_done(struct loop_op *op, int res)
         deliver(parcel->to, parcel->data, parcel->len);
         free(parcel);
     }
+    serve_nats(lab, base_now_ns());
     arm(lab);
 }
 
@@ -181,6 +230,19 @@ static void forward(struct lab_host *from, uint8_t *data, size_t len)
         send_later(to, due, data, packet.len);
 }
 
+/* A packet that a host's TUN gave us. */
+static void leave(struct lab_host *host, uint8_t *data, size_t len)
+{
+    struct lab_box_packet packet;
+    if (host->box.n == 0) {
+        forward(host, data, len);
+        return;
+    }
+    packet.data = data;
+    packet.len = len;
+    carry(host, lab_box_pass(&host->box, LAB_NAT_OUT, &packet, base_now_ns()), &packet);
+}
+
 static void tun_readable(struct loop_op *op, int res)
 {
     struct lab_host *host = op->owner;
@@ -190,7 +252,7 @@ static void tun_readable(struct loop_op *op, int res)
     if (host->lab->stopping || res < 0 || !(res & POLLIN))
         return;
     for (int i = 0; i < BATCH && (n = read(host->tun, buf, sizeof(buf))) > 0; i++)
-        forward(host, buf, (size_t)n);
+        leave(host, buf, (size_t)n);
     loop_poll(host->lab->loop, op, host->tun, POLLIN);
 }
 
@@ -208,6 +270,7 @@ int lab_create(struct lab **out, struct loop *loop, uint64_t seed, char err[LAB_
     lab->loop = loop;
     lab->seed = seed;
     lab->timer_ns = NO_TIMER;
+    lab->nat_ns = UINT64_MAX;
     lab_queue_init(&lab->queue, QUEUE_PARCELS, QUEUE_BYTES);
     loop_op_init(&lab->timer, timer_done, lab);
     lab_spawner_init(&lab->spawner);
@@ -251,10 +314,28 @@ void lab_destroy(struct lab *lab)
 
 /* ---- hosts ----------------------------------------------------------------------------------- */
 
+/* The public addresses of a pool of which the first is given. Returns how many. */
+static size_t pool_addrs(const union base_ep *first, unsigned pool, union base_ep out[LAB_MAX_PUBLIC])
+{
+    size_t n = pool < LAB_MAX_PUBLIC ? pool : LAB_MAX_PUBLIC;
+    for (size_t i = 0; i < n; i++)
+        out[i] = lab_box_address(first, (unsigned)i);
+    return n;
+}
+
 static int host_facts(struct lab_host *host, const union base_ep *public_addrs, size_t n_public,
                       const union base_ep *private_addr, char err[LAB_ERROR_LEN])
 {
     bool has_router = host->profile.backend != LAB_BACKEND_NONE;
+    union base_ep pool[LAB_MAX_PUBLIC];
+    if (n_public > 0 && host->box.n && public_addrs[0].sa.sa_family != AF_INET)
+        return lab_host_fail(host, -EINVAL, "an emulated NAT needs an IPv4 address", err);
+    if (n_public == 1 && host->box.n) {
+        if ((ntohl(public_addrs[0].v4.sin_addr.s_addr) & 255) + lab_box_pool(&host->box) > 255)
+            return lab_host_fail(host, -EINVAL, "its NAT's pool does not fit behind that address", err);
+        n_public = pool_addrs(public_addrs, lab_box_pool(&host->box), pool);
+        public_addrs = pool;
+    }
     if (n_public == 0 || n_public > LAB_MAX_PUBLIC)
         return lab_host_fail(host, -EINVAL, "a host has 1 to 16 public addresses", err);
     if (has_router && (!private_addr || private_addr->sa.sa_family != public_addrs[0].sa.sa_family))
@@ -318,7 +399,9 @@ int lab_add_host(struct lab *lab, const char *name, const struct lab_profile *pr
         snprintf(err, LAB_ERROR_LEN, "host %s: no memory", name);
         return -ENOMEM;
     }
-    int res = host_facts(host, public_addrs, n_public, private_addr, err);
+    int res = lab_box_profiles(host, err);
+    if (res == 0)
+        res = host_facts(host, public_addrs, n_public, private_addr, err);
     if (res == 0)
         res = lab_host_build(host, err);
     if (res == 0) {
@@ -380,6 +463,7 @@ int lab_reset_nats(struct lab *lab)
         int res = router->netns < 0 ? 0 : lab_router_reset(router);
         if (res < 0)
             return res;
+        lab_box_reset(&lab->hosts[i]->box, &lab->keep, base_now_ns());
     }
     return 0;
 }
@@ -387,8 +471,14 @@ int lab_reset_nats(struct lab *lab)
 int lab_host_mappings(struct lab *lab, struct lab_host *host, uint64_t *out)
 {
     (void)lab;
-    *out = 0;
+    *out = host->box.n ? lab_box_mappings(&host->box) : 0;
     return host->router.netns < 0 ? 0 : lab_router_mappings(&host->router, out);
+}
+
+int lab_host_counters(struct lab *lab, struct lab_host *host, struct lab_counter out[LAB_MAX_COUNTERS])
+{
+    (void)lab;
+    return (int)lab_box_counters(&host->box, out);
 }
 
 void lab_counters(struct lab *lab, struct lab_counters *out)

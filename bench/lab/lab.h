@@ -1,7 +1,8 @@
 /*
  * bench/lab: the internet in one process. Hosts are unnamed network namespaces; each one's way out is a TUN device
  * that this process reads and writes: it is the network between them. A host may sit behind a router: a second
- * namespace with nftables (backend = netfilter). Everything goes when the process does: nothing is ever named.
+ * namespace with nftables (backend = netfilter), or a NAT in this process (backend = emulated; nat.h). Everything goes
+ * when the process does: nothing is ever named.
  *
  * The lab shares no code with prediction, wire formats or techniques, so that it cannot confirm their mistakes.
  */
@@ -90,6 +91,7 @@ struct lab_profile {
     bool rewrite_payload;
     unsigned restart_after_s;
     char under[64]; /* the profile of the NAT that this one sits behind, "" = none */
+    char dir[256];  /* the folder that this one was read from, where `under` is looked for */
 };
 
 /* A one-line error: "file:line: what is wrong and what to write instead". */
@@ -128,7 +130,8 @@ void lab_destroy(struct lab *lab);
 /*
  * Adds a host with its router, if the profile has one. `public_addrs` are the addresses on the internet side: the
  * router's, or the host's own with profile backend none; the first is the main one. `private_addr` is the host's
- * address behind the router (a /24 with the router at .1; ignored without a router).
+ * address behind the router (a /24 with the router at .1; ignored without a router). An emulated NAT is IPv4 only;
+ * where one address is given and its profile has a pool, the further ones follow that one in its /24.
  */
 int lab_add_host(struct lab *lab, const char *name, const struct lab_profile *profile,
                  const union base_ep *public_addrs, size_t n_public, const union base_ep *private_addr,
@@ -174,5 +177,15 @@ struct lab_counters {
 void lab_counters(struct lab *lab, struct lab_counters *out);
 /* Mappings in the host's router now; 0 without a router, or -errno. */
 int lab_host_mappings(struct lab *lab, struct lab_host *host, uint64_t *out);
+
+/* What the host's emulated NAT did since lab_add_host: "mappings-made", "replies", "drop-unsolicited", ...; of the NAT
+ * that it is under, "outer-mappings-made", .... */
+struct lab_counter {
+    char name[40];
+    uint64_t value;
+};
+#define LAB_MAX_COUNTERS 64
+/* How many were written; 0 for a host without an emulated NAT. */
+int lab_host_counters(struct lab *lab, struct lab_host *host, struct lab_counter out[LAB_MAX_COUNTERS]);
 
 #endif

@@ -567,6 +567,16 @@ static int check(struct reading *r)
     }
 }
 
+static int set_dir(struct lab_profile *out, const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    size_t len = !slash ? 1 : slash == path ? 1 : (size_t)(slash - path);
+    if (len >= sizeof(out->dir))
+        return -ENAMETOOLONG;
+    memcpy(out->dir, slash ? path : ".", len);
+    return 0;
+}
+
 static int set_name(struct lab_profile *out, const char *path)
 {
     const char *base = strrchr(path, '/');
@@ -587,6 +597,11 @@ int lab_profile_read(const char *path, struct lab_profile *out, char err[LAB_ERR
     struct reading r = {.path = path, .profile = &profile, .err = err, .key_lines = lines};
     if (set_name(&profile, path) < 0) {
         snprintf(err, LAB_ERROR_LEN, "%s: a profile's name has 1 to %zu characters", path, sizeof(profile.name) - 1);
+        return -ENAMETOOLONG;
+    }
+    if (set_dir(&profile, path) < 0) {
+        snprintf(err, LAB_ERROR_LEN, "%.100s...: the folder's path is longer than %zu bytes", path,
+                 sizeof(profile.dir) - 1);
         return -ENAMETOOLONG;
     }
     r.file = fopen(path, "re");

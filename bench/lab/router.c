@@ -81,8 +81,7 @@ static int run_nft(const char *rules, char err[LAB_ERROR_LEN])
 
 /* ---- building -------------------------------------------------------------------------------- */
 
-/* The router's address in the private network: .1 of the host's /24, ::1 of its /64. */
-static union base_ep gateway_of(const union base_ep *host)
+union base_ep lab_gateway_of(const union base_ep *host)
 {
     union base_ep gw = *host;
     base_ep_set_port(&gw, 0);
@@ -207,7 +206,7 @@ static int build_inside(struct lab_host *host, const union base_ep *gateway, cha
 
 int lab_router_build(struct lab_host *host, char err[LAB_ERROR_LEN])
 {
-    union base_ep gateway = gateway_of(&host->own);
+    union base_ep gateway = lab_gateway_of(&host->own);
     int saved, res = lab_ns_create(&host->router.netns);
     if (res < 0)
         return lab_host_fail(host, res, "could not make the router's namespace", err);
