@@ -9,6 +9,7 @@
  * lab_packets_per_second           no delay
  * lab_packets_per_second_delayed   5 ms through the delay queue
  * lab_packets_per_second_netfilter through two routers: the write then also carries b's router
+ * lab_packets_per_second_emulated  through two emulated NATs
  * lab_tun_floor_per_second         the same packets with nothing but read() and write(): what the devices cost here
  * lab_late_p99_us                  how late the delay queue lets a packet go: 400 single packets on an idle lab
  * lab_sleep_late_p99_us            how late the kernel wakes a plain sleep here, in steps of 10 us as above
@@ -241,6 +242,7 @@ int main(void)
     measure("lab_packets_per_second", "open", direct, carry_by_lab);
     measure("lab_packets_per_second_delayed", "open", delayed, carry_by_lab);
     measure("lab_packets_per_second_netfilter", "linux-strict", direct, carry_by_lab);
+    measure("lab_packets_per_second_emulated", "port-restricted", direct, carry_by_lab);
     measure("lab_tun_floor_per_second", "open", direct, carry_by_hand);
     measure_lateness();
     measure_sleep();
