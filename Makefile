@@ -139,8 +139,9 @@ $(BUILD)/fuzz-seeds/%: $(BUILD)/obj/tests/fuzz/%.o $(BUILD)/obj/tests/fuzz/drive
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -Wl,--as-needed $(SYSTEM_LIBS)
 
-FUZZ_SRC := $(wire_SRC) $(base_SRC) $(record_SRC)
-$(BUILD)/fuzz/%: tests/fuzz/%.c $(FUZZ_SRC)
+# What parses foreign bytes, and what that needs.
+FUZZ_SRC := $(wire_SRC) $(base_SRC) $(record_SRC) $(filter-out %/nat_box.c,$(wildcard bench/lab/nat*.c)) bench/lab/packet.c
+$(BUILD)/fuzz/%: tests/fuzz/%.c $(FUZZ_SRC) | need-build
 	$(call say,FUZZ,$@)
 	$(Q)mkdir -p $(@D)
 	$(Q)clang $(CPPFLAGS) -DPUNCHBENCH_VERSION='"$(VERSION)"' -std=gnu11 -g -O1 -fsanitize=fuzzer,address,undefined -o $@ $^ $(SYSTEM_LIBS)
