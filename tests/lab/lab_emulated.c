@@ -3,8 +3,8 @@
  *
  * Pins: a profile whose NAT is not on the host's way, in one direction or both (filters, port sequences, answers to
  * unsolicited SYNs, hairpinning), answers that go to the wrong side, a wrong number of hops, a held SYN that the timer
- * forgets, a pool without its addresses, a NAT under another one that is left out, and a reset that loses the control
- * connection or leaves a mapping.
+ * forgets, a pool without its addresses, private addresses on the internet, a NAT under another one that is left out,
+ * and a reset that loses the control connection or leaves a mapping.
  */
 #include <time.h>
 
@@ -28,6 +28,16 @@ static struct world world_of(const char *profile, struct lab_link link)
     w.b = add(&w, "b", profile, OUT_B, "10.2.0.2", link);
     w.s = add(&w, "s", "open", "203.0.113.9", "10.9.0.2", (struct lab_link){0});
     return w;
+}
+
+/* Nothing leaves a NAT with an address that it does not have. */
+static void done(struct world *w)
+{
+    struct lab_counters c;
+    lab_counters(w->lab, &c);
+    assert_int_equal(c.bad_source, 0);
+    assert_int_equal(c.malformed, 0);
+    world_free(w);
 }
 
 static uint64_t counter(struct world *w, struct lab_host *host, const char *name)
@@ -61,7 +71,7 @@ static bool stranger_gets_in(const char *profile)
     from = came_from(&w, a);
     assert_int_equal(base_ep_port(&from), 1001);
     close(s1), close(s2), close(a);
-    world_free(&w);
+    done(&w);
     return in;
 }
 
@@ -94,7 +104,7 @@ static void symmetric_ports_are_in_sequence(void **state)
     }
     assert_int_equal(mappings(&w, w.a), 8);
     close(a);
-    world_free(&w);
+    done(&w);
 }
 
 /* Which of the pool's addresses s sees, in 24 tries from different ports: a bit for each. */
@@ -117,7 +127,7 @@ static unsigned addresses_seen(const char *profile, unsigned pool)
         close(a);
     }
     close(s);
-    world_free(&w);
+    done(&w);
     return seen;
 }
 
@@ -142,7 +152,7 @@ static void hairpin_shows_the_external_source(void **state)
     union base_ep from = came_from(&w, one), want = ep(OUT_A, 5001);
     assert_true(base_ep_equal(&from, &want));
     close(s), close(one), close(two);
-    world_free(&w);
+    done(&w);
 }
 
 /* ---- unsolicited ----------------------------------------------------------------------------- */
@@ -166,12 +176,12 @@ static void unsolicited_syn_is_dropped_or_reset(void **state)
     struct world w = world_of("sym-random", (struct lab_link){.delay_ns = 2 * BASE_NS_PER_MS});
     assert_int_equal(knock(&w, MUST_NS), ECONNREFUSED);
     assert_int_equal(counter(&w, w.a, "replies"), 1);
-    world_free(&w);
+    done(&w);
     w = world_of("port-restricted", (struct lab_link){0});
     assert_int_equal(knock(&w, MUST_NOT_NS), 0);
     assert_int_equal(counter(&w, w.a, "replies"), 0);
     assert_int_equal(counter(&w, w.a, "drop-unsolicited"), 1);
-    world_free(&w);
+    done(&w);
 }
 
 /* RFC 5382 REQ-4: no answer within 6 seconds, and then an ICMP error. */
@@ -184,7 +194,7 @@ static void unsolicited_syn_is_held(void **state)
     assert_true(base_now_ns() - start >= 6 * BASE_NS_PER_S);
     assert_true(counter(&w, w.a, "drop-held") >= 1);
     assert_int_equal(counter(&w, w.a, "replies"), 1);
-    world_free(&w);
+    done(&w);
 }
 
 /* ---- hops ------------------------------------------------------------------------------------ */
@@ -219,12 +229,12 @@ static void hops_are_as_on_a_real_way(void **state)
     struct world w = world_of("port-restricted", (struct lab_link){0});
     dies_at(&w, 1, "10.1.0.1");
     dies_at(&w, 2, "192.0.0.8");
-    world_free(&w);
+    done(&w);
     w = world_of("double-nat", (struct lab_link){0});
     dies_at(&w, 1, "10.1.0.1");
     dies_at(&w, 2, "100.64.0.1");
     dies_at(&w, 3, "192.0.0.8");
-    world_free(&w);
+    done(&w);
 }
 
 static void a_nat_under_another(void **state)
@@ -245,7 +255,7 @@ static void a_nat_under_another(void **state)
     send_to(s, text, base_ep_port(&from));
     came_from(&w, a);
     close(s), close(s2), close(a);
-    world_free(&w);
+    done(&w);
 }
 
 /* ---- TCP ------------------------------------------------------------------------------------- */
@@ -292,7 +302,7 @@ static void megabyte_crosses(const char *profile)
     assert_int_equal(got, SIZE);
     assert_int_equal(wrong, 0);
     close(a), close(b);
-    world_free(&w);
+    done(&w);
 }
 
 static void tcp_crosses_two_nats(void **state)
@@ -330,7 +340,7 @@ static void reset_spares_the_control_connection(void **state)
         assert_int_equal(send(kept.client, "you", 3, 0), 3);
         assert_int_equal(wait_fd(&w, kept.server, POLLIN, MUST_NS), POLLIN);
         close(kept.client), close(kept.server), close(control), close(s), close(a);
-        world_free(&w);
+        done(&w);
     }
 }
 
@@ -357,7 +367,7 @@ static void what_cannot_be_built_is_refused(void **state)
     /* Its second address is b's. */
     assert_int_equal(refused(&w, "cgn-block", "198.51.100.64", "10.1.0.2", err), -EEXIST);
     assert_int_equal(refused(&w, "full-cone", "198.51.100.9", "10.1.0.2", err), 0);
-    world_free(&w);
+    done(&w);
 }
 
 int main(void)
