@@ -253,6 +253,7 @@ struct nat_packet {
 #define NAT_SYN 2u
 #define NAT_RST 4u
 #define NAT_ACK 16u
+#define NAT_URG 32u
 
 static inline uint16_t nat_get16(const uint8_t *p)
 {

@@ -267,8 +267,31 @@ static int move(enum nat_tcp_state state, const struct segment *s, bool reply)
 
 /* ---- sessions -------------------------------------------------------------------------------- */
 
+/* Combinations that no TCP sends are INVALID whatever the connection; PSH, ECE and CWR do not matter. */
+static bool flags_make_sense(const struct lab_nat *nat, const struct nat_packet *p)
+{
+    if (nat->profile.window == LAB_WINDOW_NONE)
+        return true;
+    switch (p->tcp_flags & (NAT_SYN | NAT_ACK | NAT_RST | NAT_FIN | NAT_URG)) {
+    case NAT_SYN:
+    case NAT_SYN | NAT_URG:
+    case NAT_SYN | NAT_ACK:
+    case NAT_RST:
+    case NAT_RST | NAT_ACK:
+    case NAT_FIN | NAT_ACK:
+    case NAT_FIN | NAT_ACK | NAT_URG:
+    case NAT_ACK:
+    case NAT_ACK | NAT_URG:
+        return true;
+    default:
+        return false;
+    }
+}
+
 bool nat_tcp_may_begin(const struct lab_nat *nat, const struct nat_packet *p)
 {
+    if (!flags_make_sense(nat, p))
+        return false;
     uint8_t flags = p->tcp_flags & (NAT_SYN | NAT_ACK | NAT_RST | NAT_FIN);
     if (flags == NAT_SYN)
         return true;
@@ -357,7 +380,8 @@ static enum reset judge_reset(const struct nat_session *session, const struct se
     bool answered = session->from_inside ? session->seen_in : session->seen_out;
     if (session->tcp_state >= NAT_TCP_FIN_WAIT)
         return RESET_CLOSES_UNSEEN;
-    if (other->acked && !(s->seq == 0 && !established)) {
+    /* A SYN that was let through unchecked makes what was acknowledged before it old. */
+    if (other->acked && session->last_flags != NAT_SYN && !(s->seq == 0 && !established)) {
         if (later(other->max_ack, s->seq))
             return RESET_INVALID;
         bool train = last_ack && session->last_reply == reply && s->seq == session->last_end;
@@ -419,6 +443,8 @@ enum nat_tcp_verdict nat_tcp_track(const struct lab_nat *nat, struct nat_session
     enum nat_tcp_state before = session->tcp_state;
     struct nat_tcp_side *from = &session->tcp[reply], *to = &session->tcp[!reply];
     *changed = false;
+    if (!flags_make_sense(nat, p))
+        return NAT_TCP_INVALID;
     if (s.rst)
         return track_reset(nat, session, p, &s, reply, changed);
     int next = move(before, &s, reply);
