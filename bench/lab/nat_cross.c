@@ -135,7 +135,8 @@ static bool choose(struct lab_nat *nat, uint32_t *external, uint16_t *port)
     case LAB_PORTS_BLOCK:
     case LAB_PORTS_BAND:
         host = some_host(nat);
-        if (!host || !host->placed)
+        /* Placed, but without a block: all were taken when it came. */
+        if (!host || !host->placed || (nat->profile.ports == LAB_PORTS_BLOCK && host->n_blocks == 0))
             return false;
         *external = host->external;
         ports = nat_ports(nat, *external, NAT_UDP);
