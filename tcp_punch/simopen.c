@@ -214,7 +214,8 @@ static int simopen_open(struct peer_trial *t)
 static void simopen_go(struct peer_trial *t)
 {
     struct simopen *s = peer_trial_state(t);
-    for (size_t i = 0; i < s->n; i++)
+    /* The likeliest last: some NATs let only the last destination answer. */
+    for (size_t i = s->n; i-- > 0;)
         try_connect(&s->attempts[i]);
     loop_flush(peer_trial_loop(t)); /* the SYNs leave now */
 }

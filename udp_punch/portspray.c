@@ -16,7 +16,8 @@ struct portspray {
 static void probe_all(struct portspray *s)
 {
     const struct peer_candidates *c = peer_trial_candidates(s->trial);
-    for (size_t i = 0; i < c->n; i++) {
+    /* The likeliest last: some NATs let only the last destination answer. */
+    for (size_t i = c->n; i-- > 0;) {
         /* A full socket buffer or an unreachable network is for the next round. */
         if (peer_udp_probe(s->trial, &c->list[i].ep) < 0)
             peer_trial_error(s->trial, "send_failed");
