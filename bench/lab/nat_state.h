@@ -157,6 +157,8 @@ struct nat_session {
     bool last_reply; /* the last segment came from the other side than the first one */
     uint8_t last_flags;
     uint16_t last_win;
+    uint8_t last_scale; /* of an ignored SYN, with its options */
+    bool last_scaled, last_sack;
     uint32_t last_end;          /* of the last pure ACK, or of what was ignored */
     struct nat_tcp_side tcp[2]; /* the side that began, the other */
 };

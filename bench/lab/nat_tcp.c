@@ -341,8 +341,15 @@ static void remember(struct nat_session *session, const struct segment *s, bool 
 }
 
 /* What passes unchecked may be the truth: a SYN that is ignored here, and answered there. */
-static void remember_ignored(struct nat_session *session, const struct segment *s, bool reply)
+static void remember_ignored(struct nat_session *session, const struct nat_packet *p, const struct segment *s,
+                             bool reply)
 {
+    struct nat_tcp_side options = {0};
+    if (s->flags == NAT_SYN && !reply)
+        read_syn_options(p, &options);
+    session->last_scale = options.scale;
+    session->last_scaled = options.scaled;
+    session->last_sack = options.sack;
     session->last_flags = s->flags;
     session->last_reply = reply;
     session->last_end = s->end;
@@ -361,7 +368,11 @@ static void begin_anew(struct nat_session *session, bool reply)
     struct nat_tcp_side *opener = &session->tcp[!reply];
     *opener = (struct nat_tcp_side){.end = session->last_end, .max_end = session->last_end};
     opener->max_win = session->last_win ? session->last_win : 1;
-    session->tcp[reply] = (struct nat_tcp_side){0};
+    opener->scale = session->last_scale;
+    opener->scaled = session->last_scaled;
+    opener->sack = session->last_sack;
+    /* Linux goes on to let through unchecked what a connection picked up midway gets from its other end. */
+    session->tcp[reply] = (struct nat_tcp_side){.liberal = session->tcp[reply].liberal};
     session->tcp_state = NAT_TCP_SYN_SENT;
 }
 
@@ -390,7 +401,8 @@ static enum reset judge_reset(const struct nat_session *session, const struct se
         return RESET_CLOSES;
     }
     /* The answer to a SYN or ACK that was let through unchecked. */
-    if (!other->acked && ((answered && last_syn) || (!session->assured && last_ack)) && s->raw_ack == session->last_end)
+    bool to_ack = !other->acked && !session->assured && last_ack;
+    if (((answered && last_syn) || to_ack) && s->raw_ack == session->last_end)
         return RESET_CLOSES_UNSEEN;
     return RESET_CLOSES;
 }
@@ -465,7 +477,7 @@ enum nat_tcp_verdict nat_tcp_track(const struct lab_nat *nat, struct nat_session
         begin_anew(session, reply);
         next = NAT_TCP_SYN_RECV;
     } else if (next == MOVE_IGNORE) {
-        remember_ignored(session, &s, reply);
+        remember_ignored(session, p, &s, reply);
         return NAT_TCP_IGNORE;
     }
     enum nat_tcp_verdict verdict = follow_window(session, p, &s, from, to);
