@@ -59,16 +59,21 @@ campaign() {
 }
 
 busy_port() {
-    # A server on three of the six ports, TCP and UDP, is in the way.
+    # A server on three of the six ports, TCP and UDP, is in the way. Nobody starts before the servers are ready.
+    cat >"$DIR/ready" <<'EOF'
+for _ in $(seq 400); do grep -q ready "$1" 2>/dev/null && exit 0; sleep 0.05; done
+exit 1
+EOF
     cat >"$DIR/busy" <<EOF
-"$BIN/rendezvous" --listen 0.0.0.0:20000 --listen 0.0.0.0:20001 --listen 0.0.0.0:20002 2>/dev/null &
-sleep 0.3
+"$BIN/rendezvous" --listen 0.0.0.0:20000 --listen 0.0.0.0:20001 --listen 0.0.0.0:20002 2>"$DIR/busy.err" &
+bash "$DIR/ready" "$DIR/busy.err" && bash "$DIR/ready" "$DIR/s.err" || exit 1
 exec "$BIN/$1" --server 192.0.2.1:3478 --session t --role a --ports 20000-20005 --trials 6 --json --seed 4
 EOF
+    rm -f "$DIR"/*.err
     run -0 "$BIN/bench" lab -a linux-strict -b linux-strict --rtt 4ms \
-        --run-s "$BIN/rendezvous --listen 192.0.2.1:3478 2>/dev/null" \
-        --run-a "sleep 0.3; bash $DIR/busy >$DIR/a.json" \
-        --run-b "sleep 0.3; $BIN/$1 --server 192.0.2.1:3478 --session t --role b --quiet"
+        --run-s "$BIN/rendezvous --listen 192.0.2.1:3478 2>$DIR/s.err" \
+        --run-a "bash $DIR/busy >$DIR/a.json" \
+        --run-b "bash $DIR/ready $DIR/s.err && $BIN/$1 --server 192.0.2.1:3478 --session t --role b --quiet"
     jq -e -s 'length == 6 and all(.outcome == "ok") and all(.a.local_port | . >= 20003)' "$DIR/a.json"
 }
 
