@@ -60,7 +60,8 @@ int campaign_choice_parse(const char *text, struct campaign_choice *out, char er
 
 /* ---- the campaign file (config.c, values.c) -------------------------------------------------- */
 
-enum campaign_op { CAMPAIGN_EXACTLY, CAMPAIGN_AT_LEAST, CAMPAIGN_AT_MOST };
+/* About: the rate lies in the cell's 99.9 % Wilson interval. */
+enum campaign_op { CAMPAIGN_EXACTLY, CAMPAIGN_AT_LEAST, CAMPAIGN_AT_MOST, CAMPAIGN_ABOUT };
 
 /* A control: cells that match all three globs must have this success rate. The last line that matches a cell rules. */
 struct campaign_expect {
@@ -101,7 +102,7 @@ int campaign_config_read(const char *path, const char *profile_dir, struct campa
                          char err[CAMPAIGN_ERROR_LEN]);
 /* "1%", "0.5%", "0"; *out in [0, 1]. 0, or -EINVAL. */
 int campaign_parse_percent(const char *text, double *out);
-/* PATTERN/PATTERN/PATTERN and "100%", ">= 99%" or "<= 1%". 0, or -EINVAL with err filled (without a place). */
+/* PATTERN/PATTERN/PATTERN and "100%", ">= 99%", "<= 1%" or "~ 25%". 0, or -EINVAL with err filled (without a place). */
 int campaign_expect_parse(const char *pattern, const char *value, struct campaign_expect *out,
                           char err[CAMPAIGN_ERROR_LEN]);
 /* Each host's access link: what crosses two of them has the campaign's link. */

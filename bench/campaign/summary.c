@@ -128,6 +128,9 @@ void campaign_summary_table(FILE *out, const struct campaign_cell *cells, const 
 
 /* ---- the controls ---------------------------------------------------------------------------- */
 
+/* 99.9 %, two-sided: of a thousand cells that are as expected, one is called wrong. */
+#define Z999 3.2905
+
 static bool holds(const struct campaign_expect *e, const struct campaign_tally *t)
 {
     /* Half a trial: rates are written with few digits. */
@@ -137,6 +140,10 @@ static bool holds(const struct campaign_expect *e, const struct campaign_tally *
         return off > -half;
     case CAMPAIGN_AT_MOST:
         return off < half;
+    case CAMPAIGN_ABOUT: {
+        struct record_interval i = record_wilson(t->outcomes[RECORD_OK], t->measured, Z999);
+        return i.lo <= e->rate && e->rate <= i.hi;
+    }
     default:
         return fabs(off) < half;
     }

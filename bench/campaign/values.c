@@ -61,9 +61,12 @@ int campaign_expect_parse(const char *pattern, const char *value, struct campaig
     if (strncmp(value, ">=", 2) == 0 || strncmp(value, "<=", 2) == 0) {
         out->op = *value == '>' ? CAMPAIGN_AT_LEAST : CAMPAIGN_AT_MOST;
         value += 2 + strspn(value + 2, " \t");
+    } else if (*value == '~') {
+        out->op = CAMPAIGN_ABOUT;
+        value += 1 + strspn(value + 1, " \t");
     }
     if (campaign_parse_percent(value, &out->rate) < 0)
-        return campaign_fail(-EINVAL, err, "'%.40s' is no rate; write 100%%, >= 99%% or <= 1%%", value);
+        return campaign_fail(-EINVAL, err, "'%.40s' is no rate; write 100%%, >= 99%%, <= 1%% or ~ 25%%", value);
     return 0;
 }
 

@@ -220,7 +220,18 @@ static void one_miss_violates_a_control(void **state)
     static const struct {
         const char *value;
         size_t violated;
-    } cases[] = {{"90%", 0}, {">= 90%", 0}, {">= 91%", 0}, {">= 96%", 1}, {"<= 90%", 0}, {"<= 80%", 1}, {"0%", 1}};
+    } cases[] = {{"90%", 0},
+                 {">= 90%", 0},
+                 {">= 91%", 0},
+                 {">= 96%", 1},
+                 {"<= 90%", 0},
+                 {"<= 80%", 1},
+                 {"0%", 1},
+                 /* Wilson at 99.9 %: 0.392 to 0.992. */
+                 {"~ 40%", 0},
+                 {"~39%", 1},
+                 {"~ 99%", 0},
+                 {"~ 99.5%", 1}};
     for (size_t i = 0; i < BASE_ARRAY_LEN(cases); i++) {
         assert_int_equal(check(cases[i].value, &text), cases[i].violated);
         free(text);
