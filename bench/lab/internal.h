@@ -87,6 +87,23 @@ struct lab {
     bool stopping;
 };
 
+/* ---- carry.c --------------------------------------------------------------------------------- */
+
+void lab_carry_init(struct lab *lab);
+/* Ends the ops: runs the loop until they have completed. Frees what is under way. */
+void lab_carry_stop(struct lab *lab);
+/* Drops what is under way, but for the connections to lab->keep. */
+void lab_carry_reset(struct lab *lab);
+/* A host with its name and lab; then, once it is in the directory, its packets; and its end. */
+void lab_carry_join(struct lab_host *host);
+void lab_carry_start(struct lab_host *host);
+void lab_carry_leave(struct lab_host *host);
+
+/* ---- lab.c ----------------------------------------------------------------------------------- */
+
+/* Whether it is one of the host's addresses on the internet side. */
+bool lab_host_has(const struct lab_host *host, struct lab_addr addr);
+
 /* ---- router.c -------------------------------------------------------------------------------- */
 
 #define LAB_WAN  "wan"

@@ -1,0 +1,301 @@
+/*
+ * The way of a packet: out of one host's TUN device, through its NATs, over two access links, through the other's NATs,
+ * into its TUN device. Everything that happens once a packet is here.
+ *
+ * TUN devices are polled through the ring and drained with plain read(): a TUN read submitted to io_uring is handed
+ * to a worker thread, which costs fifty times as much.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "bench/lab/internal.h"
+
+/* Packets taken from one TUN before the others and the timer get their turn. */
+#define BATCH 128
+/* The largest IP packet. */
+#define PACKET_MAX 65536
+/* The delay queue: two full sprays of all ports in flight, and a second of a gigabit. */
+#define QUEUE_PARCELS 262144
+#define QUEUE_BYTES   (128u << 20)
+/* Time-exceeded messages to one host; routers bound them, and a low-TTL spray makes one per packet. */
+#define ICMP_PER_S 10000.0
+#define ICMP_BURST 1000.0
+
+/* The lab's own router, as seen in traceroutes: RFC 7600's dummy address, and one from RFC 3849's block. */
+#define ROUTER_V4 "192.0.0.8"
+#define ROUTER_V6 "2001:db8:ffff::8"
+
+/* The timer's least distance: in a spray packets are due every microsecond, and a timer for each would cost more than
+ * the packets. It adds at most this to a packet's delay, and only right after another's. */
+#define TIMER_SPACING_NS (50 * BASE_NS_PER_US)
+
+#define NO_TIMER UINT64_MAX
+
+static union base_ep router_v4, router_v6;
+
+/* ---- delivery -------------------------------------------------------------------------------- */
+
+static void forward(struct lab_host *from, uint8_t *data, size_t len);
+static void arm(struct lab *lab);
+
+static void put(struct lab_host *to, const uint8_t *data, size_t len)
+{
+    struct lab_counters *c = &to->lab->counters;
+    ssize_t n = write(to->tun, data, len);
+    if (n == (ssize_t)len) {
+        c->packets++;
+        c->bytes += len;
+    } else {
+        c->overflow++;
+    }
+}
+
+/* What came out of a host's NAT. */
+static void carry(struct lab_host *host, enum lab_box_exit exit, const struct lab_box_packet *packet)
+{
+    if (exit == LAB_BOX_INSIDE)
+        put(host, packet->data, packet->len);
+    else if (exit == LAB_BOX_OUTSIDE)
+        forward(host, packet->data, packet->len);
+}
+
+static void deliver(struct lab_host *to, uint8_t *data, size_t len)
+{
+    struct lab *lab = to->lab;
+    struct lab_box_packet packet;
+    if (to->box.n == 0) {
+        put(to, data, len);
+        return;
+    }
+    packet.data = data;
+    packet.len = len;
+    carry(to, lab_box_pass(&to->box, LAB_NAT_IN, &packet, base_now_ns()), &packet);
+    uint64_t next = lab_box_next(&to->box);
+    if (next < lab->nat_ns) {
+        lab->nat_ns = next;
+        arm(lab);
+    }
+}
+
+static void serve_nats(struct lab *lab, uint64_t now)
+{
+    struct lab_box_packet packet;
+    enum lab_box_exit exit;
+    if (now < lab->nat_ns)
+        return;
+    lab->nat_ns = UINT64_MAX;
+    for (size_t i = 0; i < lab->n_hosts; i++) {
+        struct lab_host *host = lab->hosts[i];
+        while ((exit = lab_box_timer(&host->box, &packet, now)) != LAB_BOX_NOWHERE)
+            carry(host, exit, &packet);
+        uint64_t next = lab_box_next(&host->box);
+        lab->nat_ns = next < lab->nat_ns ? next : lab->nat_ns;
+    }
+}
+
+static void arm(struct lab *lab)
+{
+    uint64_t next = lab_queue_next(&lab->queue);
+    if (lab->nat_ns < next)
+        next = lab->nat_ns;
+    if (next < lab->fired_ns + TIMER_SPACING_NS)
+        next = lab->fired_ns + TIMER_SPACING_NS;
+    if (lab->stopping || next >= lab->timer_ns)
+        return;
+    if (loop_op_pending(&lab->timer)) {
+        /* It completes as cancelled (or has just fired), and timer_done arms it anew. */
+        lab->timer_ns = next;
+        loop_cancel(lab->loop, &lab->timer);
+        return;
+    }
+    lab->timer_ns = next;
+    loop_timer(lab->loop, &lab->timer, next);
+}
+
+static void timer_done(struct loop_op *op, int res)
+{
+    struct lab *lab = op->owner;
+    struct lab_parcel *parcel;
+    (void)res;
+    lab->timer_ns = NO_TIMER;
+    if (lab->stopping)
+        return;
+    uint64_t now = base_now_ns();
+    lab->fired_ns = now;
+    for (int i = 0; i < BATCH && (parcel = lab_queue_pop(&lab->queue, now)); i++) {
+        lab_lateness_add(&lab->late, base_now_ns() - parcel->due_ns);
+        deliver(parcel->to, parcel->data, parcel->len);
+        free(parcel);
+    }
+    serve_nats(lab, base_now_ns());
+    arm(lab);
+}
+
+static void send_later(struct lab_host *to, uint64_t due_ns, const uint8_t *data, size_t len)
+{
+    struct lab *lab = to->lab;
+    if (lab_queue_push(&lab->queue, due_ns, to, data, len) < 0) {
+        lab->counters.overflow++;
+        return;
+    }
+    lab->counters.delayed++;
+    arm(lab);
+}
+
+/* ---- forwarding ------------------------------------------------------------------------------ */
+
+/* The packet crossed its sender's link before it died; the answer crosses it again. */
+static void expire(struct lab_host *from, const uint8_t *data, const struct lab_packet *packet, uint64_t now)
+{
+    uint8_t answer[LAB_ICMP_MAX];
+    uint64_t *last = &from->last_ns[from->index], due;
+    from->lab->counters.ttl_expired++;
+    if (!base_bucket_take(&from->icmp, now))
+        return;
+    size_t len = lab_packet_time_exceeded(data, packet, packet->version == 4 ? &router_v4 : &router_v6, answer);
+    if (len == 0)
+        return;
+    if (!lab_link_cross(&from->link, &from->link, &from->rng, now, last, &due))
+        from->lab->counters.lost++;
+    else if (due <= now)
+        deliver(from, answer, len);
+    else
+        send_later(from, due, answer, len);
+}
+
+static int grow_last(struct lab_host *from)
+{
+    size_t n = from->lab->n_hosts;
+    if (from->n_last >= n)
+        return 0;
+    uint64_t *grown = realloc(from->last_ns, n * sizeof(*grown));
+    if (!grown)
+        return -ENOMEM;
+    memset(grown + from->n_last, 0, (n - from->n_last) * sizeof(*grown));
+    from->last_ns = grown;
+    from->n_last = n;
+    return 0;
+}
+
+static void forward(struct lab_host *from, uint8_t *data, size_t len)
+{
+    struct lab *lab = from->lab;
+    struct lab_packet packet;
+    uint64_t now = base_now_ns(), due;
+    if (!lab_packet_parse(data, len, &packet) || grow_last(from) < 0) {
+        lab->counters.malformed++;
+        return;
+    }
+    if (!lab_host_has(from, packet.src)) {
+        lab->counters.bad_source++;
+        return;
+    }
+    if (!lab_packet_hop(data, packet.version)) {
+        expire(from, data, &packet, now);
+        return;
+    }
+    struct lab_host *to = lab_directory_find(&lab->directory, packet.dst);
+    if (!to)
+        lab->counters.no_route++;
+    else if (!lab_link_cross(&from->link, &to->link, &from->rng, now, &from->last_ns[to->index], &due))
+        lab->counters.lost++;
+    else if (due <= now)
+        deliver(to, data, packet.len);
+    else
+        send_later(to, due, data, packet.len);
+}
+
+/* A packet that a host's TUN gave us. */
+static void leave(struct lab_host *host, uint8_t *data, size_t len)
+{
+    struct lab_box_packet packet;
+    if (host->box.n == 0) {
+        forward(host, data, len);
+        return;
+    }
+    packet.data = data;
+    packet.len = len;
+    carry(host, lab_box_pass(&host->box, LAB_NAT_OUT, &packet, base_now_ns()), &packet);
+}
+
+static void tun_readable(struct loop_op *op, int res)
+{
+    struct lab_host *host = op->owner;
+    uint8_t buf[PACKET_MAX];
+    ssize_t n;
+    /* A device that only reports errors would be polled for ever. */
+    if (host->lab->stopping || res < 0 || !(res & POLLIN))
+        return;
+    for (int i = 0; i < BATCH && (n = read(host->tun, buf, sizeof(buf))) > 0; i++)
+        leave(host, buf, (size_t)n);
+    loop_poll(host->lab->loop, op, host->tun, POLLIN);
+}
+
+/* ---- life ------------------------------------------------------------------------------------ */
+
+void lab_carry_init(struct lab *lab)
+{
+    base_ep_parse_addr(ROUTER_V4, &router_v4);
+    base_ep_parse_addr(ROUTER_V6, &router_v6);
+    lab->timer_ns = NO_TIMER;
+    lab->nat_ns = UINT64_MAX;
+    lab_queue_init(&lab->queue, QUEUE_PARCELS, QUEUE_BYTES);
+    loop_op_init(&lab->timer, timer_done, lab);
+}
+
+void lab_carry_join(struct lab_host *host)
+{
+    base_rng_derive(&host->rng, host->lab->seed, host->name, 0);
+    base_bucket_init(&host->icmp, ICMP_PER_S, ICMP_BURST, base_now_ns());
+    loop_op_init(&host->readable, tun_readable, host);
+}
+
+void lab_carry_start(struct lab_host *host)
+{
+    loop_poll(host->lab->loop, &host->readable, host->tun, POLLIN);
+}
+
+void lab_carry_leave(struct lab_host *host)
+{
+    free(host->last_ns);
+}
+
+static bool ops_pending(const struct lab *lab)
+{
+    bool pending = loop_op_pending(&lab->timer);
+    for (size_t i = 0; i < lab->n_hosts; i++)
+        pending |= loop_op_pending(&lab->hosts[i]->readable);
+    return pending;
+}
+
+void lab_carry_stop(struct lab *lab)
+{
+    lab->stopping = true;
+    loop_cancel(lab->loop, &lab->timer);
+    for (size_t i = 0; i < lab->n_hosts; i++)
+        loop_cancel(lab->loop, &lab->hosts[i]->readable);
+    while (ops_pending(lab) && loop_run_once(lab->loop, BASE_NS_PER_S) == 0)
+        ;
+    lab_queue_free(&lab->queue);
+}
+
+/* Packets of the kept connection: to or from that endpoint. */
+static bool is_kept(const struct lab_parcel *parcel, void *user)
+{
+    const union base_ep *keep = user;
+    struct lab_addr addr = lab_addr_of(keep);
+    struct lab_packet packet;
+    uint16_t src, dst, port = base_ep_port(keep);
+    if (!lab_packet_parse(parcel->data, parcel->len, &packet) ||
+        !lab_packet_tcp_ports(parcel->data, &packet, &src, &dst))
+        return false;
+    return (dst == port && lab_addr_equal(packet.dst, addr)) || (src == port && lab_addr_equal(packet.src, addr));
+}
+
+void lab_carry_reset(struct lab *lab)
+{
+    lab_queue_filter(&lab->queue, is_kept, &lab->keep);
+}
