@@ -19,14 +19,15 @@ say = $(if $(V),@:,@printf '  %-7s %s\n' $(1) $(2))
 
 # ---- the rooms: each is one library, and lists what it stands on ---------------------------------
 
-ROOMS      := base loop wire record lab peer
+ROOMS      := predict base loop wire record lab peer
+predict_SRC := $(filter-out predict/main.c predict/cmd_%.c,$(wildcard predict/*.c))
 base_SRC   := $(wildcard bench/base/*.c)
 loop_SRC   := $(wildcard bench/loop/*.c)
 wire_SRC   := $(wildcard bench/wire/*.c)
 record_SRC := $(wildcard bench/record/*.c)
 lab_SRC    := $(wildcard bench/lab/*.c)
 peer_SRC   := $(wildcard bench/peer/*.c)
-LIBS       := $(patsubst %,$(BUILD)/lib%.a,peer lab record wire loop base)
+LIBS       := $(patsubst %,$(BUILD)/lib%.a,peer lab record wire loop base predict)
 
 PROGRAMS       := rendezvous bench simopen portspray
 rendezvous_SRC := $(wildcard bench/rendezvous/*.c)
