@@ -210,6 +210,8 @@ struct campaign_hosts {
 #define CAMPAIGN_SERVER     "192.0.2.1:3478"
 #define CAMPAIGN_SERVER_2   "192.0.2.1:3479"
 #define CAMPAIGN_SERVER_ALT "192.0.2.2"
+/* On each of the two addresses; a technique asks for as many as it wants. */
+#define CAMPAIGN_SAMPLE_PORTS "32"
 
 /* Builds s, a and b. 0, or -errno with err filled; *out is then empty. */
 int campaign_hosts_create(struct campaign_hosts *out, struct loop *loop, uint64_t seed, const struct lab_profile *nat_a,

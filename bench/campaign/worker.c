@@ -252,9 +252,22 @@ static void on_record_line(struct campaign_lines *lines, char *line, size_t len)
 
 static int start_server(struct worker *w, const char *path)
 {
-    const char *argv[] = {
-        path,     "--listen", CAMPAIGN_SERVER, "--listen", CAMPAIGN_SERVER_2, "--alternate", CAMPAIGN_SERVER_ALT,
-        "--json", "--step",   "--stun-rate",   "0",        "--join-rate",     "0",           NULL};
+    const char *argv[] = {path,
+                          "--listen",
+                          CAMPAIGN_SERVER,
+                          "--listen",
+                          CAMPAIGN_SERVER_2,
+                          "--alternate",
+                          CAMPAIGN_SERVER_ALT,
+                          "--sample-ports",
+                          CAMPAIGN_SAMPLE_PORTS,
+                          "--json",
+                          "--step",
+                          "--stun-rate",
+                          "0",
+                          "--join-rate",
+                          "0",
+                          NULL};
     int in[2], out[2];
     if (pipe2(in, O_CLOEXEC) < 0)
         return failed(w, "no pipe: %s", strerror(errno));

@@ -137,7 +137,7 @@ void peer_sampler_close(struct peer_trial *t);
 
 /* ---- one trial (trial.c) --------------------------------------------------------------------- */
 
-#define PEER_MAX_STUN     16
+#define PEER_MAX_STUN     256
 #define PEER_MAX_COUNTERS 24
 
 enum peer_trial_state {

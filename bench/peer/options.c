@@ -73,21 +73,23 @@ static void add(struct peer_options *o, const struct peer_option *option, const 
     snprintf(o->value[o->n++], PEER_OPTION_VALUE, "%s", value);
 }
 
-void peer_options_init(struct peer_options *o, const struct peer_technique *technique)
-{
-    o->n = 0;
-    for (size_t i = 0; i < BASE_ARRAY_LEN(chassis_options); i++)
-        add(o, &chassis_options[i], chassis_options[i].value ? chassis_options[i].value : technique->modes[0]);
-    for (size_t i = 0; i < technique->n_options; i++)
-        add(o, &technique->options[i], technique->options[i].value);
-}
-
 static size_t find(const struct peer_options *o, const char *name)
 {
     size_t i = 0;
     while (i < o->n && strcmp(o->table[i]->name, name) != 0)
         i++;
     return i;
+}
+
+void peer_options_init(struct peer_options *o, const struct peer_technique *technique)
+{
+    o->n = 0;
+    for (size_t i = 0; i < BASE_ARRAY_LEN(chassis_options); i++)
+        add(o, &chassis_options[i], chassis_options[i].value ? chassis_options[i].value : technique->modes[0]);
+    if (technique->samples)
+        snprintf(o->value[find(o, "samples")], PEER_OPTION_VALUE, "%u", technique->samples);
+    for (size_t i = 0; i < technique->n_options; i++)
+        add(o, &technique->options[i], technique->options[i].value);
 }
 
 const struct peer_option *peer_options_find(const struct peer_options *o, const char *name)

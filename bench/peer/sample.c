@@ -37,12 +37,12 @@ struct target {
 
 struct peer_sampler {
     struct peer_trial *trial;
-    struct target targets[PEER_MAX_STUN];
-    size_t n;
     struct loop_op timer;
     unsigned tries, repicks;
     uint64_t rto_ns;
     bool finished, closing, again;
+    size_t n;
+    struct target targets[];
 };
 
 static void start_targets(struct peer_sampler *s);
@@ -277,12 +277,13 @@ static void start_targets(struct peer_sampler *s)
 int peer_sampler_start(struct peer_trial *t)
 {
     struct peer *peer = t->peer;
-    struct peer_sampler *s = calloc(1, sizeof(*s));
+    size_t want = (size_t)peer_option_u64(&peer->config.options, "samples");
+    size_t n = peer->n_stun < want ? peer->n_stun : want;
+    struct peer_sampler *s = calloc(1, sizeof(*s) + n * sizeof(s->targets[0]));
     if (!s)
         return -ENOMEM;
-    size_t want = (size_t)peer_option_u64(&peer->config.options, "samples");
     s->trial = t;
-    s->n = peer->n_stun < want ? peer->n_stun : want;
+    s->n = n;
     s->rto_ns = 2 * peer->rtt_ns > UDP_RTO_MIN_NS ? 2 * peer->rtt_ns : UDP_RTO_MIN_NS;
     loop_op_init(&s->timer, timer_done, s);
     for (size_t i = 0; i < s->n; i++) {

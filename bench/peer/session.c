@@ -11,7 +11,7 @@
 
 /* S answers a handshake step within a round trip; this covers slow lines and lost SYNs. */
 #define SERVER_WAIT_NS (10 * BASE_NS_PER_S)
-/* Control connection, ring, listener, samples, the raced endpoints, and standard streams. */
+/* Control connection, ring, listener, the raced endpoints, and standard streams; over TCP each sample takes one more. */
 #define MIN_OPEN_FILES 48
 
 static const char *server_text(const struct peer *peer, char buf[BASE_EP_STRLEN])
@@ -452,10 +452,13 @@ static int watch_signals(struct peer *peer)
 
 static int prepare(struct peer *peer)
 {
+    uint64_t needed = MIN_OPEN_FILES;
+    if (peer->config.technique->transport == PEER_TCP)
+        needed += peer_option_u64(&peer->config.options, "samples");
     peer->open_files = base_raise_open_files();
-    if (peer->open_files < MIN_OPEN_FILES) {
-        base_error("the open-file limit is %llu, at least %d are needed: raise it with 'ulimit -n 1024'",
-                   (unsigned long long)peer->open_files, MIN_OPEN_FILES);
+    if (peer->open_files < needed) {
+        base_error("the open-file limit is %llu, at least %llu are needed: raise it with 'ulimit -n 1024'",
+                   (unsigned long long)peer->open_files, (unsigned long long)needed);
         return -EMFILE;
     }
     int err = loop_create(&peer->loop, 0);

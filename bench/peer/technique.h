@@ -144,6 +144,10 @@ struct peer_technique {
     const char *const *modes; /* NULL-terminated; the first is the default; "none" is the chassis's own */
     const struct peer_option *options;
     size_t n_options;
+    /* STUN endpoints of S to sample the registered port's mapping at before each trial: the default of --samples. They
+     * are asked all at once, so more of them cost bytes and table entries, not time. 0 = 4, which tell a mapping that
+     * stays from one that moves. */
+    unsigned samples;
     int (*plan)(const struct peer_facts *a, const struct peer_facts *b, const struct peer_options *options,
                 struct base_rng *rng, struct peer_plan *out);
     size_t state_size; /* zeroed before open(); peer_trial_state() */

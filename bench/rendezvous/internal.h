@@ -10,14 +10,18 @@
 #include "bench/wire/wire.h"
 
 #define RENDEZVOUS_MAX_LISTEN 16
-/* Every --listen twice with --alternate, and the second port. */
-#define RENDEZVOUS_MAX_SITES (2 * (RENDEZVOUS_MAX_LISTEN + 1))
+/* Further ports on each address, that answer STUN: two descriptors each. */
+#define RENDEZVOUS_MAX_SAMPLE_PORTS 256
+/* Every --listen twice with --alternate, the second port, and the sampling ports of the addresses. */
+#define RENDEZVOUS_MAX_SITES (2 * (RENDEZVOUS_MAX_LISTEN + 1) + 4 * RENDEZVOUS_MAX_SAMPLE_PORTS)
 #define RENDEZVOUS_MAX_KEY   1024
 
 struct rendezvous_config {
     union base_ep listen[RENDEZVOUS_MAX_LISTEN];
     size_t n_listen;
     union base_ep alternate; /* port 0; unset = none */
+    uint64_t sample_ports;   /* further ports on each address */
+    uint16_t sample_first;   /* 0 = after the last port that is served */
     uint8_t key[RENDEZVOUS_MAX_KEY];
     size_t key_len;
     const char *record_dir; /* NULL = none */
@@ -72,6 +76,7 @@ struct site {
     struct server *server;
     union base_ep ep;
     int udp_fd, tcp_fd;
+    bool sample;    /* one of --sample-ports */
     bool any;       /* bound to 0.0.0.0 or ::, the asked address comes with each packet */
     size_t twin[4]; /* by stun_change(): where an answer goes out from; SIZE_MAX = nowhere */
     struct loop_op udp_op, tcp_op, retry_op;

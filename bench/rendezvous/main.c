@@ -14,6 +14,7 @@
 enum {
     KEY_LISTEN = 256,
     KEY_ALTERNATE,
+    KEY_SAMPLE_PORTS,
     KEY_KEY_FILE,
     KEY_RECORD,
     KEY_JSON,
@@ -28,6 +29,12 @@ static const struct argp_option options[] = {
     {"alternate", KEY_ALTERNATE, "ADDR", 0,
      "a second address of this host, for NAT behaviour discovery (RFC 5780); every port is opened there too, and with "
      "one --listen the next port as well",
+     1},
+    {"sample-ports", KEY_SAMPLE_PORTS, "N[@FIRST]", 0,
+     "N further ports on each address (default 0), which answer STUN: peers that predict ports sample there, all in "
+     "one "
+     "round trip. They begin at FIRST, or after the last port that is served; open them in the firewall, over UDP and "
+     "TCP",
      1},
     {"key-file", KEY_KEY_FILE, "FILE", 0, "the key that peers must prove (without it, anybody may join)", 1},
     {"record", KEY_RECORD, "DIR", 0, "append the joint records to DIR/trials.jsonl", 2},
@@ -76,6 +83,21 @@ static void set_number(struct argp_state *state, const char *name, const char *a
                      (unsigned long long)lo);
 }
 
+static void set_sample_ports(struct argp_state *state, struct rendezvous_config *c, const char *arg)
+{
+    char text[32];
+    uint64_t first = 0;
+    snprintf(text, sizeof(text), "%s", arg);
+    char *at = strchr(text, '@');
+    if (at)
+        *at = '\0';
+    if (base_parse_u64(text, 0, RENDEZVOUS_MAX_SAMPLE_PORTS, &c->sample_ports) < 0 ||
+        (at && base_parse_u64(at + 1, 1, UINT16_MAX, &first) < 0))
+        argp_failure(state, BASE_EXIT_USAGE, 0, "--sample-ports '%s': N or N@FIRST is needed, N from 0 to %d, as %s",
+                     arg, RENDEZVOUS_MAX_SAMPLE_PORTS, "16@40000");
+    c->sample_first = (uint16_t)first;
+}
+
 static void read_key(struct argp_state *state, struct rendezvous_config *c, const char *path)
 {
     int err = base_read_key(path, c->key, sizeof(c->key), &c->key_len);
@@ -94,6 +116,9 @@ static error_t parse_one(int key, char *arg, struct argp_state *state)
         break;
     case KEY_ALTERNATE:
         set_alternate(state, c, arg);
+        break;
+    case KEY_SAMPLE_PORTS:
+        set_sample_ports(state, c, arg);
         break;
     case KEY_KEY_FILE:
         read_key(state, c, arg);

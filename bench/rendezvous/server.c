@@ -328,10 +328,16 @@ static int set_up(struct server *server)
 static void announce(const struct server *server)
 {
     char line[900], ep[BASE_EP_STRLEN];
-    size_t len = 0;
+    size_t len = 0, samples = 0;
     line[0] = '\0';
-    for (size_t i = 0; i < server->n_sites && len < sizeof(line) - sizeof(ep); i++)
-        len += (size_t)snprintf(line + len, sizeof(line) - len, " %s", base_ep_format(&server->sites[i].ep, ep));
+    for (size_t i = 0; i < server->n_sites && len < sizeof(line) - sizeof(ep); i++) {
+        samples += server->sites[i].sample;
+        if (!server->sites[i].sample)
+            len += (size_t)snprintf(line + len, sizeof(line) - len, " %s", base_ep_format(&server->sites[i].ep, ep));
+    }
+    if (samples)
+        snprintf(line + len, sizeof(line) - len, " and %zu sampling endpoints from port %u", samples,
+                 base_ep_port(&server->sites[server->n_sites - samples].ep));
     base_info("ready: listening on%s", line);
     if (server->config->quiet)
         base_log_init("rendezvous", BASE_LOG_WARN);

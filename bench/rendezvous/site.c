@@ -29,6 +29,15 @@ static size_t find(const struct site *sites, size_t n, const union base_ep *addr
     return SIZE_MAX;
 }
 
+/* The first site of that address. */
+static size_t find_addr(const struct site *sites, size_t n, const union base_ep *addr)
+{
+    size_t i = 0;
+    while (i < n && !base_ep_same_addr(&sites[i].ep, addr))
+        i++;
+    return i;
+}
+
 /* The port that a site changes to: ports go in pairs, so that changing twice leads back; an odd last one goes with the
  * first. */
 static uint16_t other_port(const struct rendezvous_config *config, uint16_t port)
@@ -75,23 +84,8 @@ static const char *alternate_fits(const struct rendezvous_config *config)
     return NULL;
 }
 
-int site_plan(const struct rendezvous_config *config, struct site *sites, size_t *n, char *why, size_t cap)
+static void add_alternates(const struct rendezvous_config *config, struct site *sites, size_t *n)
 {
-    char text[BASE_EP_STRLEN];
-    *n = 0;
-    for (size_t i = 0; i < config->n_listen; i++) {
-        if (!add(sites, n, config->listen[i])) {
-            snprintf(why, cap, "--listen %s is there twice", base_ep_format(&config->listen[i], text));
-            return -EINVAL;
-        }
-    }
-    if (!base_ep_is_set(&config->alternate))
-        return 0;
-    const char *bad = alternate_fits(config);
-    if (bad) {
-        snprintf(why, cap, "%s", bad);
-        return -EINVAL;
-    }
     if (config->n_listen == 1) {
         union base_ep second = config->listen[0];
         base_ep_set_port(&second, (uint16_t)(base_ep_port(&second) + 1));
@@ -104,7 +98,59 @@ int site_plan(const struct rendezvous_config *config, struct site *sites, size_t
         add(sites, n, ep);
     }
     pair(config, sites, *n);
-    return 0;
+}
+
+/*
+ * Further ports on every address, so that one round trip shows as many mappings as a predictor wants. They answer like
+ * the others, but have no twins: CHANGE-REQUEST is for the ports that were named.
+ */
+static const char *add_samples(const struct rendezvous_config *config, struct site *sites, size_t *n)
+{
+    size_t named = *n;
+    uint64_t first = config->sample_first;
+    for (size_t i = 0; i < named && !config->sample_first; i++)
+        first = base_ep_port(&sites[i].ep) >= first ? base_ep_port(&sites[i].ep) + 1U : first;
+    if (first + config->sample_ports - 1 > UINT16_MAX)
+        return "--sample-ports reach beyond 65535: name a lower first one, as --sample-ports 16@40000";
+    for (uint64_t port = first; port < first + config->sample_ports; port++) {
+        for (size_t i = 0; i < named; i++) {
+            union base_ep ep = sites[i].ep;
+            if (find_addr(sites, named, &ep) < i)
+                continue;
+            if (*n == RENDEZVOUS_MAX_SITES)
+                return "--sample-ports on that many addresses are too many: ask for fewer";
+            base_ep_set_port(&ep, (uint16_t)port);
+            if (!add(sites, n, ep))
+                return "--sample-ports overlap a --listen port: name another first one, as --sample-ports 16@40000";
+            sites[*n - 1].sample = true;
+        }
+    }
+    return NULL;
+}
+
+static int refuse(char *why, size_t cap, const char *text)
+{
+    snprintf(why, cap, "%s", text);
+    return -EINVAL;
+}
+
+int site_plan(const struct rendezvous_config *config, struct site *sites, size_t *n, char *why, size_t cap)
+{
+    char text[BASE_EP_STRLEN];
+    *n = 0;
+    for (size_t i = 0; i < config->n_listen; i++) {
+        if (!add(sites, n, config->listen[i])) {
+            snprintf(why, cap, "--listen %s is there twice", base_ep_format(&config->listen[i], text));
+            return -EINVAL;
+        }
+    }
+    const char *bad = base_ep_is_set(&config->alternate) ? alternate_fits(config) : NULL;
+    if (bad)
+        return refuse(why, cap, bad);
+    if (base_ep_is_set(&config->alternate))
+        add_alternates(config, sites, n);
+    bad = config->sample_ports ? add_samples(config, sites, n) : NULL;
+    return bad ? refuse(why, cap, bad) : 0;
 }
 
 /* ---- sockets --------------------------------------------------------------------------------- */

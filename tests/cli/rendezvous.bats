@@ -78,6 +78,10 @@ pair() {
     one_line 1 "--listen 'here': ADDR:PORT is needed" "$BIN/rendezvous" --listen here
     one_line 1 "--listen '127.0.0.1:0'" "$BIN/rendezvous" --listen 127.0.0.1:0
     one_line 1 "--alternate '1.2.3.4:5': an address" "$BIN/rendezvous" --listen 127.0.0.1:1 --alternate 1.2.3.4:5
+    one_line 1 "--sample-ports '257': N or N@FIRST is needed, N from 0 to 256" "$BIN/rendezvous" --listen 127.0.0.1:1 --sample-ports 257
+    one_line 1 "--sample-ports '4@0'" "$BIN/rendezvous" --listen 127.0.0.1:1 --sample-ports 4@0
+    one_line 1 "beyond 65535" "$BIN/rendezvous" --listen 127.0.0.1:1 --sample-ports 4@65533
+    one_line 1 "overlap a --listen port" "$BIN/rendezvous" --listen 127.0.0.1:40001 --sample-ports 4@40000
     one_line 1 "--stun-rate '-1': a number from 0" "$BIN/rendezvous" --listen 127.0.0.1:1 --stun-rate -1
     one_line 1 "--max-sessions '0': a number from 1" "$BIN/rendezvous" --listen 127.0.0.1:1 --max-sessions 0
     one_line 1 "unexpected argument 'x'" "$BIN/rendezvous" --listen 127.0.0.1:1 x
@@ -166,6 +170,17 @@ pair() {
     [[ $output == *"from [::1]:$PORT mapped [::1]:"* ]]
     run -0 "$ASKER" stun-tcp "[::1]:$PORT" 2
     [[ $output == *"answered 2 of 2"* ]]
+}
+
+@test "sampling ports: a peer samples as many as it asks for, at once" {
+    start --sample-ports 40 --record "$DIR/record"
+    grep -q "and 40 sampling endpoints from port $((PORT + 1))" "$DIR/err"
+    pair many 2 --samples 30
+    run -0 jq -s 'map(.a.samples, .b.samples, .outcome)' -c "$DIR/record/trials.jsonl"
+    [ "$output" = '[30,30,"ok",30,30,"ok"]' ]
+    timeout 60 "$BIN/portspray" --server "127.0.0.1:$PORT" --session udp -q 2>&1 3>&- &
+    run -0 timeout 60 "$BIN/portspray" --server "127.0.0.1:$PORT" --session udp --samples 30 --json
+    [ "$(jq .a.samples <<<"$output")" = "$(jq .b.samples <<<"$output")" ]
 }
 
 @test "rates: a flood is cut, another address is not" {

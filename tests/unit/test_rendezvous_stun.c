@@ -382,6 +382,47 @@ static void stun_list(void **state)
     assert_int_equal(site_stun_list(&server, &asked, list, 1), 1);
 }
 
+/* Sampling ports are on every address once, after the ports that are served, and end where ports end. */
+static void sample_ports(void **state)
+{
+    (void)state;
+    static struct server server;
+    struct site *sites = server.sites;
+    union base_ep list[64], asked = ep("192.0.2.1:3478");
+    size_t n;
+    struct rendezvous_config c = {.n_listen = 2, .sample_ports = 8};
+    c.listen[0] = ep("192.0.2.1:3478");
+    c.listen[1] = ep("192.0.2.1:3490");
+    assert_int_equal(base_ep_parse_addr("192.0.2.2", &c.alternate), 0);
+    assert_int_equal(plan(&c, sites, &n), 0);
+    assert_int_equal(n, 4 + 16);
+    for (size_t i = 0; i < n; i++) {
+        assert_int_equal(sites[i].sample, i >= 4);
+        assert_int_equal(sites[i].twin[0], i);
+        assert_int_equal(sites[i].twin[3] == SIZE_MAX, i >= 4);
+        if (i >= 4)
+            assert_int_equal(base_ep_port(&sites[i].ep), 3491 + (i - 4) / 2);
+    }
+    server.n_sites = n;
+    assert_int_equal(site_stun_list(&server, &asked, list, BASE_ARRAY_LEN(list)), 20);
+    is_ep(&list[0], "192.0.2.1:3478");
+    is_ep(&list[3], "192.0.2.2:3490");
+    c.sample_first = 65528;
+    assert_int_equal(plan(&c, sites, &n), 0);
+    c.sample_first++;
+    assert_int_equal(plan(&c, sites, &n), -EINVAL);
+    c.sample_first = 3485;
+    assert_int_equal(plan(&c, sites, &n), -EINVAL);
+    /* As many as there can be fit, and one address more does not. */
+    struct rendezvous_config many = {.n_listen = 5, .sample_ports = RENDEZVOUS_MAX_SAMPLE_PORTS};
+    static const char *const addrs[] = {"192.0.2.1:1", "192.0.2.2:1", "192.0.2.3:1", "[2001:db8::1]:1", "192.0.2.4:1"};
+    for (size_t i = 0; i < 5; i++)
+        many.listen[i] = ep(addrs[i]);
+    assert_int_equal(plan(&many, sites, &n), -EINVAL);
+    many.n_listen = 4;
+    assert_int_equal(plan(&many, sites, &n), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -399,6 +440,7 @@ int main(void)
         cmocka_unit_test(alternates),
         cmocka_unit_test(bad_alternates),
         cmocka_unit_test(stun_list),
+        cmocka_unit_test(sample_ports),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
