@@ -218,6 +218,11 @@ int campaign_hosts_create(struct campaign_hosts *out, struct loop *loop, uint64_
                           const struct lab_profile *nat_b, const struct campaign_link *link, char err[LAB_ERROR_LEN]);
 void campaign_hosts_destroy(struct campaign_hosts *hosts);
 
+/* nats.c: what the lab's NATs did since the last reset; new reference, NULL: it could not be read. */
+json_t *campaign_nats_json(struct lab *lab);
+/* Puts that into a record, a JSON object in a line of its own on the heap, as its last member. 0, or -errno. */
+int campaign_nats_append(struct lab *lab, char **record);
+
 /* Trials first .. first + count - 1 of one cell. */
 struct campaign_job {
     const struct campaign_config *config;

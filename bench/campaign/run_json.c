@@ -58,8 +58,15 @@ static json_t *profile_json(const char *dir, const char *name)
 static json_t *profiles_json(const struct campaign_config *c, const char *dir)
 {
     json_t *out = json_object();
-    for (size_t i = 0; i < c->n_profiles; i++)
-        json_object_set_new(out, c->profiles[i].name, profile_json(dir, c->profiles[i].name));
+    for (size_t i = 0; i < c->n_profiles; i++) {
+        const char *name = c->profiles[i].name;
+        /* And the NATs that it is under; two that are under each other end it, too. */
+        while (name && !json_object_get(out, name)) {
+            json_t *profile = profile_json(dir, name);
+            json_object_set_new(out, name, profile);
+            name = json_string_value(json_object_get(profile, "under"));
+        }
+    }
     return out;
 }
 

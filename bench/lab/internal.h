@@ -13,11 +13,15 @@
 /* What one host needs besides its link; three hosts a cell, and a server may have several addresses. */
 #define LAB_MAX_PUBLIC 16
 
+/* What a router tells of itself: lab_router_counters(). */
+#define LAB_ROUTER_COUNTERS 8
+
 /* The router between a host and the internet: a namespace of its own. Unused: netns is -1. */
 struct lab_router {
     int netns;
     int count_fd; /* nf_conntrack_count of its namespace */
     struct lab_nl ct;
+    struct lab_counter base[LAB_ROUTER_COUNTERS]; /* at the last reset */
 };
 
 /* A NAT, and the one that it is under. */
@@ -27,6 +31,7 @@ struct lab_router {
 struct lab_box {
     struct lab_profile profiles[LAB_BOX_MAX];
     struct lab_nat *nats[LAB_BOX_MAX];
+    struct lab_counter base[LAB_BOX_MAX][LAB_NAT_COUNTERS]; /* at the last reset */
     unsigned n;
 };
 
@@ -121,6 +126,8 @@ void lab_router_close(struct lab_router *router);
 int lab_router_keep(struct lab_router *router, const union base_ep *keep, char err[LAB_ERROR_LEN]);
 int lab_router_reset(struct lab_router *router);
 int lab_router_mappings(struct lab_router *router, uint64_t *out);
+/* Since it was built. 0, or -errno. */
+int lab_router_counters(struct lab_router *router, struct lab_counter out[LAB_ROUTER_COUNTERS]);
 
 /* ---- host.c ---------------------------------------------------------------------------------- */
 
@@ -161,8 +168,14 @@ enum lab_box_exit lab_box_pass(struct lab_box *box, enum lab_nat_dir dir, struct
 uint64_t lab_box_next(const struct lab_box *box);
 enum lab_box_exit lab_box_timer(struct lab_box *box, struct lab_box_packet *packet, uint64_t now_ns);
 void lab_box_reset(struct lab_box *box, const union base_ep *keep, uint64_t now_ns);
-uint64_t lab_box_mappings(const struct lab_box *box); /* of the host's own NAT */
-size_t lab_box_counters(const struct lab_box *box, struct lab_counter out[LAB_MAX_COUNTERS]);
+uint64_t lab_box_mappings(const struct lab_box *box, unsigned level);
+/* Of one NAT, since it was made. How many. */
+size_t lab_box_counters(const struct lab_box *box, unsigned level, struct lab_counter out[LAB_NAT_COUNTERS]);
+
+/* ---- nat_view.c ------------------------------------------------------------------------------ */
+
+/* What lab_nats() tells begins anew. 0, or -errno. */
+int lab_view_reset(struct lab_host *host);
 
 /* ---- directory.c ----------------------------------------------------------------------------- */
 

@@ -170,6 +170,11 @@ int lab_add_host(struct lab *lab, const char *name, const struct lab_profile *pr
     return 0;
 }
 
+const char *lab_host_name(const struct lab_host *host)
+{
+    return host->name;
+}
+
 int lab_host_netns(const struct lab_host *host)
 {
     return host->netns;
@@ -204,21 +209,11 @@ int lab_reset_nats(struct lab *lab)
         if (res < 0)
             return res;
         lab_box_reset(&lab->hosts[i]->box, &lab->keep, base_now_ns());
+        res = lab_view_reset(lab->hosts[i]);
+        if (res < 0)
+            return res;
     }
     return 0;
-}
-
-int lab_host_mappings(struct lab *lab, struct lab_host *host, uint64_t *out)
-{
-    (void)lab;
-    *out = host->box.n ? lab_box_mappings(&host->box) : 0;
-    return host->router.netns < 0 ? 0 : lab_router_mappings(&host->router, out);
-}
-
-int lab_host_counters(struct lab *lab, struct lab_host *host, struct lab_counter out[LAB_MAX_COUNTERS])
-{
-    (void)lab;
-    return (int)lab_box_counters(&host->box, out);
 }
 
 void lab_counters(struct lab *lab, struct lab_counters *out)

@@ -188,4 +188,19 @@ struct lab_counter {
 /* How many were written; 0 for a host without an emulated NAT. */
 int lab_host_counters(struct lab *lab, struct lab_host *host, struct lab_counter out[LAB_MAX_COUNTERS]);
 
+/* One NAT, and what it did since the last lab_reset_nats() (since lab_add_host before the first). */
+#define LAB_NAT_COUNTERS 32
+struct lab_nat_view {
+    const char *profile; /* the lab's, as are the names */
+    enum lab_backend backend;
+    const struct lab_host *host; /* it is the one's */
+    unsigned level;              /* 0 = next to the host, 1 = the NAT that this one is under, ... */
+    uint64_t mappings;           /* now; of a netfilter router all of conntrack's entries */
+    struct lab_counter counters[LAB_NAT_COUNTERS];
+    size_t n;
+};
+/* The NATs of the lab from the first host's on, `cap` at most. How many, or -errno. */
+int lab_nats(struct lab *lab, struct lab_nat_view *out, size_t cap);
+const char *lab_host_name(const struct lab_host *host);
+
 #endif

@@ -158,45 +158,36 @@ void lab_box_reset(struct lab_box *box, const union base_ep *keep, uint64_t now_
         lab_nat_reset(box->nats[i], keep, now_ns);
 }
 
-uint64_t lab_box_mappings(const struct lab_box *box)
+uint64_t lab_box_mappings(const struct lab_box *box, unsigned level)
 {
     struct lab_nat_counters c;
-    lab_nat_counters(box->nats[0], &c);
+    lab_nat_counters(box->nats[level], &c);
     return c.mappings;
 }
 
-static size_t tell(struct lab_counter *out, unsigned level, const char *kind, const char *name, uint64_t value)
+static void tell(struct lab_counter *out, size_t *n, const char *kind, const char *name, uint64_t value)
 {
-    snprintf(out->name, sizeof(out->name), "%s%s%s", level ? "outer-" : "", kind, name);
-    out->value = value;
-    return 1;
+    snprintf(out[*n].name, sizeof(out->name), "%s%s", kind, name);
+    out[(*n)++].value = value;
 }
 
-static size_t tell_all(const struct lab_nat *nat, unsigned level, struct lab_counter *out)
+_Static_assert(LAB_NAT_COUNTERS >= 9 + LAB_NAT_DROP_N - 1, "room for every counter");
+
+size_t lab_box_counters(const struct lab_box *box, unsigned level, struct lab_counter out[LAB_NAT_COUNTERS])
 {
     struct lab_nat_counters c;
     size_t n = 0;
-    lab_nat_counters(nat, &c);
-    n += tell(out + n, level, "", "mappings-made", c.mappings_made);
-    n += tell(out + n, level, "", "sessions-made", c.sessions_made);
-    n += tell(out + n, level, "", "sessions-expired", c.sessions_expired);
-    n += tell(out + n, level, "", "sessions-evicted", c.sessions_evicted);
-    n += tell(out + n, level, "", "foreign", c.foreign);
-    n += tell(out + n, level, "", "out", c.out);
-    n += tell(out + n, level, "", "in", c.in);
-    n += tell(out + n, level, "", "hairpinned", c.hairpinned);
-    n += tell(out + n, level, "", "replies", c.replies);
+    lab_nat_counters(box->nats[level], &c);
+    tell(out, &n, "", "mappings-made", c.mappings_made);
+    tell(out, &n, "", "sessions-made", c.sessions_made);
+    tell(out, &n, "", "sessions-expired", c.sessions_expired);
+    tell(out, &n, "", "sessions-evicted", c.sessions_evicted);
+    tell(out, &n, "", "foreign", c.foreign);
+    tell(out, &n, "", "out", c.out);
+    tell(out, &n, "", "in", c.in);
+    tell(out, &n, "", "hairpinned", c.hairpinned);
+    tell(out, &n, "", "replies", c.replies);
     for (int i = LAB_NAT_DROP_NONE + 1; i < LAB_NAT_DROP_N; i++)
-        n += tell(out + n, level, "drop-", lab_nat_drop_name((enum lab_nat_drop)i), c.drops[i]);
-    return n;
-}
-
-_Static_assert(LAB_MAX_COUNTERS >= LAB_BOX_MAX * (9 + LAB_NAT_DROP_N - 1), "room for every counter");
-
-size_t lab_box_counters(const struct lab_box *box, struct lab_counter out[LAB_MAX_COUNTERS])
-{
-    size_t n = 0;
-    for (unsigned i = 0; i < box->n; i++)
-        n += tell_all(box->nats[i], i, out + n);
+        tell(out, &n, "drop-", lab_nat_drop_name((enum lab_nat_drop)i), c.drops[i]);
     return n;
 }

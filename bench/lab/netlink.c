@@ -1,9 +1,12 @@
 #include <arpa/inet.h>
+#include <endian.h>
 #include <errno.h>
 #include <libmnl/libmnl.h>
 #include <linux/if_addr.h>
 #include <linux/if_link.h>
 #include <linux/neighbour.h>
+#include <linux/netfilter.h>
+#include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nfnetlink_conntrack.h>
 #include <linux/rtnetlink.h>
@@ -49,12 +52,12 @@ void lab_nl_close(struct lab_nl *nl)
     nl->sock = NULL;
 }
 
-/* Sends one request and waits for its acknowledgement. */
-static int talk(struct lab_nl *nl, struct nlmsghdr *nlh)
+/* Sends one request, gives each answer to cb (NULL = there are none), and waits for the last. */
+static int exchange(struct lab_nl *nl, struct nlmsghdr *nlh, mnl_cb_t cb, void *data)
 {
     char buf[BUFFER_LEN] __attribute__((aligned(NLMSG_ALIGNTO)));
     unsigned port = mnl_socket_get_portid(nl->sock);
-    nlh->nlmsg_flags |= NLM_F_REQUEST | NLM_F_ACK;
+    nlh->nlmsg_flags |= NLM_F_REQUEST;
     nlh->nlmsg_seq = ++nl->seq;
     if (mnl_socket_sendto(nl->sock, nlh, nlh->nlmsg_len) < 0)
         return -errno;
@@ -65,11 +68,18 @@ static int talk(struct lab_nl *nl, struct nlmsghdr *nlh)
             continue;
         if (n < 0)
             return -errno;
-        more = mnl_cb_run(buf, (size_t)n, nl->seq, port, NULL, NULL);
+        more = mnl_cb_run(buf, (size_t)n, nl->seq, port, cb, data);
         if (more < 0)
             return -errno;
     }
     return 0;
+}
+
+/* Sends one request and waits for its acknowledgement. */
+static int talk(struct lab_nl *nl, struct nlmsghdr *nlh)
+{
+    nlh->nlmsg_flags |= NLM_F_ACK;
+    return exchange(nl, nlh, NULL, NULL);
 }
 
 /* Where a request is built: the header, zeroed behind it. */
@@ -227,4 +237,83 @@ int lab_ct_flush(struct lab_nl *ct, uint32_t keep_mark)
         mnl_attr_put_u32(nlh, CTA_MARK_MASK, htonl(keep_mark));
     }
     return talk(ct, nlh);
+}
+
+/* One message a processor. */
+static int stats_cb(const struct nlmsghdr *nlh, void *data)
+{
+    struct lab_ct_stats *sum = data;
+    const struct nlattr *attr;
+    mnl_attr_for_each(attr, nlh, sizeof(struct nfgenmsg))
+    {
+        uint64_t *const fields[__CTA_STATS_MAX] = {
+            [CTA_STATS_INVALID] = &sum->invalid, [CTA_STATS_INSERT_FAILED] = &sum->insert_failed,
+            [CTA_STATS_DROP] = &sum->drop,       [CTA_STATS_EARLY_DROP] = &sum->early_drop,
+            [CTA_STATS_ERROR] = &sum->error,
+        };
+        uint16_t type = mnl_attr_get_type(attr);
+        if (type < __CTA_STATS_MAX && fields[type] && mnl_attr_validate(attr, MNL_TYPE_U32) == 0)
+            *fields[type] += ntohl(mnl_attr_get_u32(attr));
+    }
+    return MNL_CB_OK;
+}
+
+int lab_ct_stats(struct lab_nl *ct, struct lab_ct_stats *out)
+{
+    struct request req;
+    struct nlmsghdr *nlh = request_start(&req, NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_GET_STATS_CPU, NLM_F_DUMP);
+    struct nfgenmsg *gen = mnl_nlmsg_put_extra_header(nlh, sizeof(*gen));
+    gen->nfgen_family = AF_UNSPEC;
+    gen->version = NFNETLINK_V0;
+    *out = (struct lab_ct_stats){0};
+    return exchange(ct, nlh, stats_cb, out);
+}
+
+/* ---- nftables' counters ---------------------------------------------------------------------- */
+
+struct counter_list {
+    struct lab_nft_counter *counters;
+    size_t n;
+};
+
+static uint64_t packets_of(const struct nlattr *data)
+{
+    const struct nlattr *attr;
+    mnl_attr_for_each_nested(attr, data) if (mnl_attr_get_type(attr) == NFTA_COUNTER_PACKETS &&
+                                             mnl_attr_validate(attr, MNL_TYPE_U64) ==
+                                                 0) return be64toh(mnl_attr_get_u64(attr));
+    return 0;
+}
+
+static int counter_cb(const struct nlmsghdr *nlh, void *user)
+{
+    const struct counter_list *list = user;
+    const struct nlattr *attr, *data = NULL;
+    const char *name = NULL;
+    mnl_attr_for_each(attr, nlh, sizeof(struct nfgenmsg))
+    {
+        if (mnl_attr_get_type(attr) == NFTA_OBJ_NAME && mnl_attr_validate(attr, MNL_TYPE_NUL_STRING) == 0)
+            name = mnl_attr_get_str(attr);
+        else if (mnl_attr_get_type(attr) == NFTA_OBJ_DATA && mnl_attr_validate(attr, MNL_TYPE_NESTED) == 0)
+            data = attr;
+    }
+    for (size_t i = 0; name && data && i < list->n; i++)
+        if (strcmp(list->counters[i].name, name) == 0)
+            list->counters[i].packets = packets_of(data);
+    return MNL_CB_OK;
+}
+
+int lab_nft_counters(struct lab_nl *nf, const char *table, struct lab_nft_counter *counters, size_t n)
+{
+    struct request req;
+    struct counter_list list = {counters, n};
+    struct nlmsghdr *nlh = request_start(&req, NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETOBJ, NLM_F_DUMP);
+    struct nfgenmsg *gen = mnl_nlmsg_put_extra_header(nlh, sizeof(*gen));
+    gen->nfgen_family = NFPROTO_INET;
+    gen->version = NFNETLINK_V0;
+    mnl_attr_put_strz(nlh, NFTA_OBJ_TABLE, table);
+    mnl_attr_put_u32(nlh, NFTA_OBJ_TYPE, htonl(NFT_OBJECT_COUNTER));
+    for (size_t i = 0; i < n; i++)
+        counters[i].packets = 0;
+    return exchange(nf, nlh, counter_cb, &list);
 }

@@ -5,6 +5,7 @@
 #ifndef BENCH_LAB_NETLINK_H
 #define BENCH_LAB_NETLINK_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "bench/base/base.h"
@@ -38,5 +39,22 @@ int lab_nl_neighbour(struct lab_nl *nl, const char *dev, const union base_ep *ad
 
 /* Deletes all conntrack entries whose mark is not `keep_mark` in the bits of keep_mark (0 = all entries). */
 int lab_ct_flush(struct lab_nl *ct, uint32_t keep_mark);
+
+/* What conntrack counted in its namespace since that was made, over all processors ("conntrack -S"). */
+struct lab_ct_stats {
+    uint64_t invalid;       /* packets that no state allows: not translated */
+    uint64_t insert_failed; /* a new entry lost against another one with the same tuple: the packet is dropped */
+    uint64_t drop;          /* no memory for an entry, or the table is full */
+    uint64_t early_drop;    /* entries that had to make room in a full table */
+    uint64_t error;
+};
+int lab_ct_stats(struct lab_nl *ct, struct lab_ct_stats *out);
+
+/* Named counters of an nftables table of family inet: their packets. Those that are not there stay 0. */
+struct lab_nft_counter {
+    const char *name;
+    uint64_t packets;
+};
+int lab_nft_counters(struct lab_nl *nf, const char *table, struct lab_nft_counter *counters, size_t n);
 
 #endif

@@ -41,6 +41,9 @@ static void rules_text(const struct lab_profile *p, char out[RULES_LEN])
     rules_masquerade(p, masquerade, sizeof(masquerade));
     snprintf(out, RULES_LEN,
              "table inet lab {\n"
+             "  counter out {}\n"
+             "  counter in {}\n"
+             "  counter unsolicited {}\n"
              "  chain keep {\n"
              "  }\n"
              "  chain out {\n"
@@ -51,18 +54,15 @@ static void rules_text(const struct lab_profile *p, char out[RULES_LEN])
              "  chain through {\n"
              "    type filter hook forward priority filter; policy drop;\n"
              "    iifname \"" LAB_LAN "\" oifname \"" LAB_WAN "\" jump keep\n"
-             "    iifname \"" LAB_LAN "\" oifname \"" LAB_WAN "\" accept\n"
-             "    ct state established,related accept\n"
+             "    iifname \"" LAB_LAN "\" oifname \"" LAB_WAN "\" counter name out accept\n"
+             "    ct state established,related counter name in accept\n"
              "  }\n"
              "  chain in {\n"
              "    type filter hook input priority filter; policy accept;\n"
-             "    %s\n"
+             "    iifname \"" LAB_WAN "\" ct state != { established, related } counter name unsolicited %s\n"
              "  }\n"
              "}\n",
-             masquerade,
-             p->unsolicited == LAB_UNSOLICITED_RST ? ""
-                                                   : "iifname \"" LAB_WAN
-                                                     "\" ct state != { established, related } drop");
+             masquerade, p->unsolicited == LAB_UNSOLICITED_RST ? "" : "drop");
 }
 
 static int run_nft(const char *rules, char err[LAB_ERROR_LEN])
@@ -269,5 +269,29 @@ int lab_router_mappings(struct lab_router *router, uint64_t *out)
         return -errno;
     text[n] = '\0';
     *out = strtoull(text, NULL, 10);
+    return 0;
+}
+
+/* In the words of the emulated NATs where they mean the same. */
+int lab_router_counters(struct lab_router *router, struct lab_counter out[LAB_ROUTER_COUNTERS])
+{
+    struct lab_nft_counter seen[] = {{"out", 0}, {"in", 0}, {"unsolicited", 0}};
+    struct lab_ct_stats ct;
+    int res = lab_nft_counters(&router->ct, "lab", seen, BASE_ARRAY_LEN(seen));
+    if (res == 0)
+        res = lab_ct_stats(&router->ct, &ct);
+    if (res < 0)
+        return res;
+    const struct lab_counter all[LAB_ROUTER_COUNTERS] = {
+        {"out", seen[0].packets},
+        {"in", seen[1].packets},
+        {"drop-unsolicited", seen[2].packets},
+        {"conntrack-invalid", ct.invalid},
+        {"conntrack-insert-failed", ct.insert_failed},
+        {"conntrack-drop", ct.drop},
+        {"conntrack-early-drop", ct.early_drop},
+        {"conntrack-error", ct.error},
+    };
+    memcpy(out, all, sizeof(all));
     return 0;
 }

@@ -234,6 +234,67 @@ static void reset_clears_the_wires(void **state)
     world_free(&w);
 }
 
+/* ---- what the NATs tell ---------------------------------------------------------------------- */
+
+static uint64_t told(struct world *w, const struct lab_host *host, const char *name)
+{
+    struct lab_nat_view views[4];
+    int n = lab_nats(w->lab, views, BASE_ARRAY_LEN(views));
+    assert_int_equal(n, 2);
+    for (int i = 0; i < n; i++)
+        for (size_t k = 0; views[i].host == host && k < views[i].n; k++)
+            if (strcmp(views[i].counters[k].name, name) == 0)
+                return views[i].counters[k].value;
+    fail_msg("nothing told of %s", name);
+    return 0;
+}
+
+/* Pins counters that are of the wrong NAT, count what was before the reset, or never move. */
+static void nats_tell_what_happened_since_the_reset(void **state)
+{
+    static const char *const profiles[] = {"linux-strict", "linux-rst", "port-restricted"};
+    (void)state;
+    for (size_t i = 0; i < BASE_ARRAY_LEN(profiles); i++) {
+        struct world w = world_new(profiles[i], (struct lab_link){0});
+        int s = sock_in(w.s, SOCK_DGRAM, 1001), a = sock_in(w.a, SOCK_DGRAM, 5000);
+        for (unsigned round = 1; round <= 2; round++) {
+            assert_int_equal(lab_reset_nats(w.lab), 0);
+            assert_int_equal(told(&w, w.a, "out"), 0);
+            for (unsigned k = 0; k < round; k++) {
+                send_to(a, "203.0.113.9", 1001);
+                union base_ep from = came_from(&w, s);
+                assert_int_equal(sendto(s, "y", 1, 0, &from.sa, base_ep_len(&from)), 1);
+                came_from(&w, a);
+                send_to(s, "198.51.100.2", (uint16_t)(7000 + k));
+            }
+            pump(&w, 5 * BASE_NS_PER_MS);
+            assert_int_equal(told(&w, w.a, "out"), round);
+            assert_int_equal(told(&w, w.a, "in"), round);
+            assert_int_equal(told(&w, w.a, "drop-unsolicited"), 0);
+            assert_int_equal(told(&w, w.b, "out"), 0);
+            assert_int_equal(told(&w, w.b, "drop-unsolicited"), round);
+        }
+        close(s), close(a);
+        world_free(&w);
+    }
+}
+
+/* A segment of a connection that conntrack has forgotten. */
+static void a_lost_connection_is_told_as_unsolicited(void **state)
+{
+    (void)state;
+    struct world w = world_new("linux-strict", (struct lab_link){0});
+    int other = listen_in(w.s, KEEP_PORT + 1);
+    struct pair gone = connect_pair(&w, w.a, other, KEEP_PORT + 1);
+    assert_int_equal(lab_reset_nats(w.lab), 0);
+    assert_int_equal(send(gone.server, "lost", 4, 0), 4);
+    pump(&w, 5 * BASE_NS_PER_MS);
+    assert_int_equal(told(&w, w.a, "drop-unsolicited"), 1);
+    assert_int_equal(told(&w, w.b, "drop-unsolicited"), 0);
+    close(gone.client), close(gone.server), close(other);
+    world_free(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -248,6 +309,8 @@ int main(void)
         cmocka_unit_test(window_check_is_as_declared),
         cmocka_unit_test(reset_spares_the_control_connection),
         cmocka_unit_test(reset_clears_the_wires),
+        cmocka_unit_test(nats_tell_what_happened_since_the_reset),
+        cmocka_unit_test(a_lost_connection_is_told_as_unsolicited),
     };
     return world_run(tests) ? 1 : 0;
 }

@@ -35,6 +35,10 @@ campaign() {
     jq -e -s 'all(.[]; (.outcome == "ok") == (.a.outcome == "ok" and .b.outcome == "ok" and .a.acked and .b.acked
         and .a.connect_ns > 0 and .b.connect_ns > 0))' "$DIR/out/trials.jsonl"
     jq -e -s 'all(.[] | select(.mode == "none"); (.a.packets // 0) == 0 and (.b.packets // 0) == 0)' "$DIR/out/trials.jsonl"
+    # What the NATs did is there, and it is why: the packets that met no mapping are counted.
+    jq -e -s 'all(.[]; (.nats | map(.behind[0])) - ["a", "b"] == [] and all(.nats[]; .counters.out > 0))' "$DIR/out/trials.jsonl"
+    jq -e -s 'all(.[] | select(.cell | startswith("linux-strict/linux-random/portspray-punch"));
+        [.nats[].counters["drop-unsolicited"]] | length == 2 and all(.[]; . > 0))' "$DIR/out/trials.jsonl"
     # No latency under what light allows: half a round trip more than nothing, 1 for UDP, 1.5 for TCP.
     jq -e -s 'all(.[] | select(.outcome == "ok"); .connect_ns >= (if .transport == "tcp" then 60e6 else 40e6 end) - 1e6)' \
         "$DIR/out/trials.jsonl"

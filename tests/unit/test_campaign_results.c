@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -141,6 +142,48 @@ static void resume_refuses_what_is_not_its_own(void **state)
         assert_true(resume(cases[i].text, &good, &torn, err) < 0);
         assert_non_null(strstr(err, cases[i].why));
     }
+}
+
+static void put_file(const char *dir, const char *name, const char *text)
+{
+    char path[PATH_MAX];
+    snprintf(path, sizeof(path), "%s/%s", dir, name);
+    FILE *f = fopen(path, "we");
+    assert_non_null(f);
+    fputs(text, f);
+    fclose(f);
+}
+
+/* Pins a NAT whose own outer NAT may change between a run and its resumption without a word. */
+static void outer_nats_are_described_and_compared(void **state)
+{
+    (void)state;
+    char dir[] = "/tmp/punchbench-test.XXXXXX", path[PATH_MAX], err[CAMPAIGN_ERROR_LEN];
+    const char *const names[] = {"inner.ini", "middle.ini", "outer.ini"};
+    assert_non_null(mkdtemp(dir));
+    config.n_profiles = 1;
+    snprintf(config.profiles[0].name, sizeof(config.profiles[0].name), "inner");
+    put_file(dir, "inner.ini", "backend = emulated\nunder = middle\n");
+    put_file(dir, "middle.ini", "backend = emulated\nunder = outer\n");
+    put_file(dir, "outer.ini", "udp-timeout = 30\n");
+    json_t *one = campaign_run_json(&config, cells, 2, NULL, dir, "x");
+    assert_int_equal(json_object_size(json_object_get(one, "profiles")), 3);
+    put_file(dir, "outer.ini", "udp-timeout = 31\n");
+    json_t *other = campaign_run_json(&config, cells, 2, NULL, dir, "x");
+    assert_false(campaign_run_same(one, other, err));
+    assert_non_null(strstr(err, "profiles outer"));
+    /* Under each other: refused when a lab is made of them; here it has to end. */
+    put_file(dir, "outer.ini", "under = inner\n");
+    json_t *circle = campaign_run_json(&config, cells, 2, NULL, dir, "x");
+    assert_int_equal(json_object_size(json_object_get(circle, "profiles")), 3);
+    json_decref(one);
+    json_decref(other);
+    json_decref(circle);
+    for (size_t i = 0; i < BASE_ARRAY_LEN(names); i++) {
+        snprintf(path, sizeof(path), "%s/%s", dir, names[i]);
+        assert_int_equal(unlink(path), 0);
+    }
+    assert_int_equal(rmdir(dir), 0);
 }
 
 static void run_descriptions_compare(void **state)
@@ -283,6 +326,7 @@ int main(void)
         WITH_CELLS(a_torn_line_does_not_count),
         WITH_CELLS(resume_refuses_what_is_not_its_own),
         WITH_CELLS(run_descriptions_compare),
+        WITH_CELLS(outer_nats_are_described_and_compared),
         WITH_CELLS(csv_has_a_row_a_cell),
         WITH_CELLS(one_miss_violates_a_control),
         WITH_CELLS(the_table_is_for_people),
