@@ -142,10 +142,14 @@ static enum lab_nat_drop inbound_session(struct lab_nat *nat, struct nat_packet 
     } else if (p->ip.proto == NAT_TCP) {
         verdict = nat_tcp_track(nat, nat_session(nat, session), p, &changed);
     }
-    /* The hole was the old connection's; only an open filter takes a new one. */
-    bool open = nat->profile.filtering == LAB_FILTER_EI || nat->profile.filtering == LAB_FILTER_AD;
-    if (verdict == NAT_TCP_INVALID || (verdict == NAT_TCP_REOPEN && !open))
+    if (verdict == NAT_TCP_INVALID)
         return LAB_NAT_DROP_INVALID;
+    /* The hole was the old connection's, and goes with it; only an open filter takes a new one. */
+    if (verdict == NAT_TCP_REOPEN && nat->profile.filtering != LAB_FILTER_EI &&
+        nat->profile.filtering != LAB_FILTER_AD) {
+        nat_session_close(nat, session);
+        return LAB_NAT_DROP_FILTERED;
+    }
     settle(nat, session, p, verdict, changed);
     return LAB_NAT_DROP_NONE;
 }

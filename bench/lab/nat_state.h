@@ -126,6 +126,7 @@ struct nat_tcp_side {
     uint32_t end, max_end, max_win, max_ack;
     uint8_t scale;
     bool scaled, sack, liberal, acked;
+    bool closes; /* it began the closing */
 };
 
 enum nat_tcp_state {
@@ -151,16 +152,16 @@ struct nat_session {
     uint8_t tcp_state;
     bool from_inside; /* who began it */
     bool seen_out, seen_in;
-    bool permits;    /* counted in a permit */
-    bool assured;    /* established, and acknowledged by both */
-    bool fin_seen;   /* a close was begun */
-    bool last_reply; /* the last segment came from the other side than the first one */
-    uint8_t last_flags;
+    bool permits;        /* counted in a permit */
+    bool assured : 1;    /* established, and acknowledged by both */
+    bool both_syn : 1;   /* a SYN from either side */
+    bool challenged : 1; /* a SYN was ignored while the last ACK was due: the next ACK may be about that SYN */
+    bool last_reply : 1; /* the last segment came from the other side than the first one */
+    bool last_scaled : 1, last_sack : 1;
+    uint8_t last_flags, last_scale; /* scale, scaled, sack: of the last ignored SYN */
     uint16_t last_win;
-    uint8_t last_scale; /* of an ignored SYN, with its options */
-    bool last_scaled, last_sack;
-    uint32_t last_end;          /* of the last pure ACK, or of what was ignored */
-    struct nat_tcp_side tcp[2]; /* the side that began, the other */
+    uint32_t last_end, last_ack; /* of the last pure ACK, or of what was ignored */
+    struct nat_tcp_side tcp[2];  /* the side that began, the other */
 };
 
 /* Address-dependent filtering of an endpoint-independent mapping: the addresses that the inside has sent to. */

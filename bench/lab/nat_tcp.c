@@ -28,10 +28,10 @@ struct segment {
     bool syn, fin, rst, has_ack;
 };
 
-/* a is later than b, modulo 2^32 (RFC 9293 section 3.4). */
+/* a is later than b, modulo 2^32 (RFC 9293 section 3.4); half of the circle away counts as later, as in Linux. */
 static bool later(uint32_t a, uint32_t b)
 {
-    return (int32_t)(a - b) > 0;
+    return (int32_t)(b - a) < 0;
 }
 
 /* ---- segments -------------------------------------------------------------------------------- */
@@ -68,8 +68,13 @@ static void read_syn_options(const struct nat_packet *p, struct nat_tcp_side *si
 {
     size_t at = 20, header = (size_t)(p->body[12] >> 4) * 4;
     const uint8_t *option;
-    side->scale = 0;
-    side->scaled = side->sack = false;
+    if (header == at)
+        return; /* as in Linux, what the side's last SYN said stands */
+    *side = (struct nat_tcp_side){.end = side->end,
+                                  .max_end = side->max_end,
+                                  .max_win = side->max_win,
+                                  .max_ack = side->max_ack,
+                                  .liberal = side->liberal};
     while ((option = next_option(p->body, header, &at))) {
         if (option[0] == OPTION_SACKOK && option[1] == 2)
             side->sack = true;
@@ -80,19 +85,20 @@ static void read_syn_options(const struct nat_packet *p, struct nat_tcp_side *si
     }
 }
 
-/* The highest right edge of the SACK blocks counts as acknowledged (RFC 2018). */
+/* The highest right edge of the SACK blocks counts as acknowledged (RFC 2018 section 3: 2 + 8n bytes). */
 static void read_sack(const struct nat_packet *p, struct segment *s)
 {
     size_t at = 20, header = (size_t)(p->body[12] >> 4) * 4;
     const uint8_t *option;
     while ((option = next_option(p->body, header, &at))) {
-        if (option[0] != OPTION_SACK)
+        if (option[0] != OPTION_SACK || option[1] < 10 || option[1] % 8 != 2)
             continue;
-        for (unsigned i = 2; i + 8 <= option[1]; i += 8) {
+        for (unsigned i = 2; i < option[1]; i += 8) {
             uint32_t right = nat_get32(option + i + 4);
             if (later(right, s->sack))
                 s->sack = right;
         }
+        return;
     }
 }
 
@@ -105,20 +111,22 @@ static void side_from_syn(const struct nat_packet *p, const struct segment *s, s
     read_syn_options(p, side);
 }
 
-/* A SYN of the other side, or a later one of this side: scaling needs both (RFC 7323 section 2.2). */
-static void side_again(const struct nat_packet *p, const struct segment *s, struct nat_tcp_side *from,
+/* A SYN of the other side, or a later one of this side: scaling needs both (RFC 7323 section 2.2), which the answer
+ * decides. */
+static void side_again(const struct nat_packet *p, const struct segment *s, bool reply, struct nat_tcp_side *from,
                        struct nat_tcp_side *to)
 {
     side_from_syn(p, s, from);
-    if (!from->scaled || !to->scaled)
+    if (reply && (!from->scaled || !to->scaled))
         from->scale = to->scale = 0;
 }
 
 /* The first that is seen of a side, and no SYN: taken as it is. */
 static void side_from_middle(const struct segment *s, struct nat_tcp_side *from, struct nat_tcp_side *to)
 {
+    uint32_t win = s->win << from->scale;
     from->end = s->end;
-    from->max_win = s->win ? s->win : 1;
+    from->max_win = win ? win : 1;
     from->max_end = s->end + from->max_win;
     if (to->max_win == 0)
         to->end = to->max_end = s->sack;
@@ -149,9 +157,9 @@ static enum nat_tcp_verdict check_window(const struct segment *s, struct nat_tcp
                                          const struct nat_tcp_side *to)
 {
     uint32_t lag = from->max_win > ACK_WINDOW_LEAST ? from->max_win : ACK_WINDOW_LEAST;
-    bool ack_late_enough = later(s->sack, to->end - lag - 1), ack_sent = !later(s->sack, to->end);
+    bool ack_late_enough = later(s->sack, to->end - lag - 1), ack_sent = later(to->end + 1, s->sack);
     bool data_new_enough = later(s->end, from->end - to->max_win - 1);
-    if (later(s->seq, from->max_end)) {
+    if (!later(from->max_end + 1, s->seq)) {
         /* A little too much passes, by no more than the receiver's window: some hosts overrun it. What is sent counts,
          * so that its acknowledgement is valid too. */
         bool little = to->max_win && s->end - from->max_end + 1 <= to->max_win;
@@ -167,17 +175,28 @@ static enum nat_tcp_verdict check_window(const struct segment *s, struct nat_tcp
     return ack_late_enough ? NAT_TCP_PASS : NAT_TCP_IGNORE;
 }
 
-static enum nat_tcp_verdict follow_window(const struct nat_session *session, const struct nat_packet *p,
-                                          struct segment *s, struct nat_tcp_side *from, struct nat_tcp_side *to)
+static void remember_ack(struct nat_session *session, const struct segment *s, bool reply)
 {
+    session->last_reply = reply;
+    session->last_ack = s->ack;
+    session->last_end = s->end;
+    session->last_win = (uint16_t)s->win;
+}
+
+/* Initializes the sides from the segment where it must, checks it, and learns from one that fits. */
+static enum nat_tcp_verdict follow_window(struct nat_session *session, const struct nat_packet *p, struct segment *s,
+                                          bool reply)
+{
+    struct nat_tcp_side *from = &session->tcp[reply], *to = &session->tcp[!reply];
     bool opening = session->tcp_state == NAT_TCP_SYN_SENT || session->tcp_state == NAT_TCP_SYN_RECV;
+    bool first = from->max_win == 0;
     if (to->sack && s->has_ack)
         read_sack(p, s);
-    if (from->max_win == 0 && !s->syn) {
+    if (first && !s->syn) {
         side_from_middle(s, from, to);
-    } else if (s->syn && (from->max_win == 0 || (opening && later(s->end, from->end)))) {
-        side_again(p, s, from, to);
-        if (!s->has_ack && from == &session->tcp[1])
+    } else if (s->syn && (first || (opening && later(s->end, from->end)))) {
+        side_again(p, s, reply, from, to);
+        if (!s->has_ack && (first || reply))
             return NAT_TCP_PASS; /* simultaneous open (RFC 9293 section 3.5) */
     }
     if (!s->has_ack || (s->rst && s->ack == 0))
@@ -185,9 +204,12 @@ static enum nat_tcp_verdict follow_window(const struct nat_session *session, con
     if (s->rst && s->seq == 0 && session->tcp_state == NAT_TCP_SYN_SENT)
         s->seq = s->end = from->end; /* the answer to a SYN (RFC 9293 section 3.10.7.1) */
     enum nat_tcp_verdict verdict = check_window(s, from, to);
-    if (verdict == NAT_TCP_PASS)
-        update_window(s, from, to);
-    return verdict;
+    if (verdict != NAT_TCP_PASS)
+        return verdict;
+    update_window(s, from, to);
+    if (s->flags == NAT_ACK)
+        remember_ack(session, s, reply);
+    return NAT_TCP_PASS;
 }
 
 /* ---- states ---------------------------------------------------------------------------------- */
@@ -301,14 +323,21 @@ bool nat_tcp_may_begin(const struct lab_nat *nat, const struct nat_packet *p)
     return flags == NAT_ACK || (nat->profile.window == LAB_WINDOW_NONE && !(flags & NAT_RST));
 }
 
+static void forget(struct nat_session *session)
+{
+    session->tcp[0] = session->tcp[1] = (struct nat_tcp_side){0};
+    session->assured = session->both_syn = session->challenged = false;
+    session->last_reply = session->last_scaled = session->last_sack = false;
+    session->last_flags = session->last_scale = 0;
+    session->last_win = 0;
+    session->last_end = session->last_ack = 0;
+}
+
 void nat_tcp_begin(const struct lab_nat *nat, struct nat_session *session, const struct nat_packet *p)
 {
     struct segment s = segment_of(p);
     struct nat_tcp_side *from = &session->tcp[0];
-    session->tcp[0] = session->tcp[1] = (struct nat_tcp_side){0};
-    session->assured = session->fin_seen = session->last_reply = false;
-    session->last_flags = s.flags;
-    session->last_end = s.flags == NAT_ACK ? s.end : 0;
+    forget(session);
     if (s.syn) {
         side_from_syn(p, &s, from);
         session->tcp_state = s.has_ack ? NAT_TCP_SYN_RECV : NAT_TCP_SYN_SENT;
@@ -321,7 +350,8 @@ void nat_tcp_begin(const struct lab_nat *nat, struct nat_session *session, const
         session->tcp_state = s.fin ? NAT_TCP_FIN_WAIT : NAT_TCP_ESTABLISHED;
     }
     if (nat->profile.window != LAB_WINDOW_NONE)
-        follow_window(session, p, &s, from, &session->tcp[1]);
+        follow_window(session, p, &s, false);
+    session->last_flags = s.flags;
 }
 
 bool nat_tcp_is_retransmission(const struct nat_session *session, const struct nat_packet *p)
@@ -336,24 +366,35 @@ static void remember(struct nat_session *session, const struct segment *s, bool 
 {
     session->last_flags = s->flags;
     session->last_reply = reply;
-    if (s->flags == NAT_ACK)
-        session->last_end = s->end;
 }
 
 /* What passes unchecked may be the truth: a SYN that is ignored here, and answered there. */
 static void remember_ignored(struct nat_session *session, const struct nat_packet *p, const struct segment *s,
                              bool reply)
 {
+    remember(session, s, reply);
+    session->last_end = s->end;
+    session->last_win = (uint16_t)s->win;
+    if (session->tcp_state == NAT_TCP_SYN_SENT && s->flags == NAT_ACK && reply)
+        session->last_ack = s->ack;
+    if (s->flags != NAT_SYN || reply)
+        return;
     struct nat_tcp_side options = {0};
-    if (s->flags == NAT_SYN && !reply)
-        read_syn_options(p, &options);
+    read_syn_options(p, &options);
     session->last_scale = options.scale;
     session->last_scaled = options.scaled;
     session->last_sack = options.sack;
-    session->last_flags = s->flags;
-    session->last_reply = reply;
-    session->last_end = s->end;
-    session->last_win = (uint16_t)s->win;
+    session->both_syn = false;
+    session->challenged = session->tcp_state == NAT_TCP_LAST_ACK;
+}
+
+/* A FIN or RST that does not fit an established connection is dropped, but not forgotten: the next SYN of its sender
+ * begins anew. */
+static void remember_invalid(struct nat_session *session, const struct segment *s, bool reply)
+{
+    bool answer = session->last_reply != reply && session->last_flags & (NAT_FIN | NAT_RST);
+    if (session->assured && (s->rst || s->fin) && !answer)
+        remember(session, s, reply);
 }
 
 /* The answer to a SYN that was ignored: the ends know better than the table, which begins anew. */
@@ -371,9 +412,14 @@ static void begin_anew(struct nat_session *session, bool reply)
     opener->scale = session->last_scale;
     opener->scaled = session->last_scaled;
     opener->sack = session->last_sack;
+    session->challenged = false;
     /* Linux goes on to let through unchecked what a connection picked up midway gets from its other end. */
     session->tcp[reply] = (struct nat_tcp_side){.liberal = session->tcp[reply].liberal};
-    session->tcp_state = NAT_TCP_SYN_SENT;
+}
+
+static bool is_answered(const struct nat_session *session)
+{
+    return session->from_inside ? session->seen_in : session->seen_out;
 }
 
 /* ---- RST ------------------------------------------------------------------------------------- */
@@ -386,32 +432,31 @@ static enum reset judge_reset(const struct nat_session *session, const struct se
 {
     const struct nat_tcp_side *other = &session->tcp[!reply];
     bool established = session->tcp_state == NAT_TCP_ESTABLISHED && session->assured;
-    bool last_syn = session->last_flags == NAT_SYN && session->last_reply != reply,
-         last_ack = session->last_flags == NAT_ACK;
-    bool answered = session->from_inside ? session->seen_in : session->seen_out;
+    bool after_syn = session->last_flags == NAT_SYN, after_ack = session->last_flags == NAT_ACK;
     if (session->tcp_state >= NAT_TCP_FIN_WAIT)
         return RESET_CLOSES_UNSEEN;
     /* A SYN that was let through unchecked makes what was acknowledged before it old. */
-    if (other->acked && session->last_flags != NAT_SYN && !(s->seq == 0 && !established)) {
+    if (other->acked && !after_syn) {
+        if (s->seq == 0 && !established)
+            return RESET_CLOSES;
         if (later(other->max_ack, s->seq))
             return RESET_INVALID;
-        bool train = last_ack && session->last_reply == reply && s->seq == session->last_end;
-        if (established && s->seq != other->max_ack && !train)
-            return RESET_CHALLENGED;
-        return RESET_CLOSES;
+        bool train = after_ack && session->last_reply == reply && s->seq == session->last_end;
+        return established && s->seq != other->max_ack && !train ? RESET_CHALLENGED : RESET_CLOSES;
     }
-    /* The answer to a SYN or ACK that was let through unchecked. */
-    bool to_ack = !other->acked && !session->assured && last_ack;
-    if (((answered && last_syn) || to_ack) && s->raw_ack == session->last_end)
-        return RESET_CLOSES_UNSEEN;
-    return RESET_CLOSES;
+    /* The answer to a SYN or ACK that was let through unchecked; to a challenging ACK (RFC 5961 section 4). */
+    bool to_unseen =
+        ((is_answered(session) && after_syn && session->last_reply != reply) || (!session->assured && after_ack)) &&
+        s->raw_ack == session->last_end;
+    bool to_challenge =
+        session->tcp_state == NAT_TCP_SYN_SENT && after_ack && session->last_reply && s->seq == session->last_ack;
+    return to_unseen || to_challenge ? RESET_CLOSES_UNSEEN : RESET_CLOSES;
 }
 
 static enum nat_tcp_verdict track_reset(const struct lab_nat *nat, struct nat_session *session,
                                         const struct nat_packet *p, struct segment *s, bool reply, bool *changed)
 {
     bool liberal = nat->profile.window != LAB_WINDOW_STRICT || session->tcp[reply].liberal;
-    bool answered = session->from_inside ? session->seen_in : session->seen_out;
     if (nat->profile.rst == LAB_RST_IGNORED)
         return NAT_TCP_IGNORE;
     if (nat->profile.rst != LAB_RST_IN_WINDOW)
@@ -420,13 +465,15 @@ static enum nat_tcp_verdict track_reset(const struct lab_nat *nat, struct nat_se
     if (reset == RESET_INVALID)
         return NAT_TCP_INVALID;
     if (reset != RESET_CLOSES_UNSEEN) {
-        enum nat_tcp_verdict verdict = follow_window(session, p, s, &session->tcp[reply], &session->tcp[!reply]);
+        enum nat_tcp_verdict verdict = follow_window(session, p, s, reply);
+        if (verdict == NAT_TCP_INVALID && !liberal)
+            remember_invalid(session, s, reply);
         if (verdict != NAT_TCP_PASS && !liberal)
             return verdict;
     }
     remember(session, s, reply);
     /* Nobody has answered yet: there is nothing to keep. */
-    if (!answered)
+    if (!is_answered(session))
         return NAT_TCP_KILL;
     if (reset == RESET_CHALLENGED)
         return NAT_TCP_PASS;
@@ -447,13 +494,46 @@ static void track_loosely(struct nat_session *session, const struct segment *s, 
         session->tcp_state = NAT_TCP_ESTABLISHED;
 }
 
+/* RFC 5961 section 4: an end answers a SYN that does not fit with an ACK, which does not acknowledge the last FIN. */
+static bool is_challenge_ack(const struct nat_session *session, const struct segment *s, bool reply)
+{
+    return session->tcp_state == NAT_TCP_LAST_ACK && s->flags == NAT_ACK && session->challenged &&
+           session->last_flags == NAT_SYN && session->last_reply != reply;
+}
+
+/* A new SYN on a connection that is over begins another; one that is not known to be over may be mistaken. */
+static bool is_over(const struct lab_nat *nat, const struct nat_session *session, bool reply)
+{
+    bool aborted = session->last_flags == NAT_RST && session->last_reply == reply;
+    return session->tcp[0].closes || session->tcp[1].closes || aborted || nat->profile.window == LAB_WINDOW_NONE;
+}
+
+/* A segment of which the state has an opinion: against the windows, and into the next state. */
+static enum nat_tcp_verdict track_state(const struct lab_nat *nat, struct nat_session *session,
+                                        const struct nat_packet *p, struct segment *s, bool reply, int next)
+{
+    enum nat_tcp_state before = session->tcp_state;
+    bool liberal = nat->profile.window == LAB_WINDOW_LIBERAL || session->tcp[reply].liberal;
+    enum nat_tcp_verdict verdict = follow_window(session, p, s, reply);
+    if (verdict == NAT_TCP_INVALID && !liberal)
+        remember_invalid(session, s, reply);
+    if (verdict != NAT_TCP_PASS && !liberal)
+        return verdict;
+    remember(session, s, reply);
+    session->tcp_state = (uint8_t)next;
+    session->tcp[reply].closes |= next == NAT_TCP_FIN_WAIT && next != (int)before;
+    if (is_answered(session) && next == NAT_TCP_ESTABLISHED &&
+        (before == NAT_TCP_SYN_RECV || before == NAT_TCP_ESTABLISHED))
+        session->assured = true;
+    return NAT_TCP_PASS;
+}
+
 enum nat_tcp_verdict nat_tcp_track(const struct lab_nat *nat, struct nat_session *session, const struct nat_packet *p,
                                    bool *changed)
 {
     struct segment s = segment_of(p);
     bool reply = (p->dir == LAB_NAT_OUT) != session->from_inside;
     enum nat_tcp_state before = session->tcp_state;
-    struct nat_tcp_side *from = &session->tcp[reply], *to = &session->tcp[!reply];
     *changed = false;
     if (!flags_make_sense(nat, p))
         return NAT_TCP_INVALID;
@@ -461,8 +541,7 @@ enum nat_tcp_verdict nat_tcp_track(const struct lab_nat *nat, struct nat_session
         return track_reset(nat, session, p, &s, reply, changed);
     int next = move(before, &s, reply);
     if (next == NAT_TCP_SYN_SENT && before >= NAT_TCP_TIME_WAIT) {
-        bool aborted = session->last_flags == NAT_RST && session->last_reply == reply;
-        if (session->fin_seen || aborted || nat->profile.window == LAB_WINDOW_NONE)
+        if (is_over(nat, session, reply))
             return NAT_TCP_REOPEN;
         next = MOVE_IGNORE;
     }
@@ -479,16 +558,15 @@ enum nat_tcp_verdict nat_tcp_track(const struct lab_nat *nat, struct nat_session
     } else if (next == MOVE_IGNORE) {
         remember_ignored(session, p, &s, reply);
         return NAT_TCP_IGNORE;
+    } else if (is_challenge_ack(session, &s, reply)) {
+        session->challenged = false;
+        return NAT_TCP_IGNORE;
     }
-    enum nat_tcp_verdict verdict = follow_window(session, p, &s, from, to);
-    if (verdict != NAT_TCP_PASS && nat->profile.window == LAB_WINDOW_STRICT && !from->liberal)
-        return verdict;
-    remember(session, &s, reply);
-    session->tcp_state = (uint8_t)next;
-    *changed = next != (int)before;
-    session->fin_seen |= next == NAT_TCP_FIN_WAIT;
-    bool answered = session->from_inside ? session->seen_in : session->seen_out;
-    if (answered && next == NAT_TCP_ESTABLISHED && (before == NAT_TCP_SYN_RECV || before == NAT_TCP_ESTABLISHED))
-        session->assured = true;
-    return NAT_TCP_PASS;
+    session->both_syn |= next == NAT_TCP_SYN_SENT2;
+    /* In a simultaneous open the last ACK is as good from either side. */
+    if (before == NAT_TCP_SYN_RECV && s.flags == NAT_ACK && session->both_syn)
+        next = NAT_TCP_ESTABLISHED;
+    enum nat_tcp_verdict verdict = track_state(nat, session, p, &s, reply, next);
+    *changed = session->tcp_state != before;
+    return verdict;
 }
