@@ -73,6 +73,6 @@ int campaign_expect_parse(const char *pattern, const char *value, struct campaig
 struct lab_link campaign_access_link(const struct campaign_link *link)
 {
     /* A round trip crosses four access links, one way crosses two; losses multiply. */
-    return (struct lab_link){
-        .delay_ns = link->rtt_ns / 4, .jitter_ns = link->jitter_ns / 2, .loss = 1 - sqrt(1 - link->loss)};
+    return lab_link_both((struct lab_way){
+        .delay_ns = link->rtt_ns / 4, .jitter_ns = link->jitter_ns / 2, .loss = 1 - sqrt(1 - link->loss)});
 }

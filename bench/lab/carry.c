@@ -80,6 +80,71 @@ static void deliver(struct lab_host *to, uint8_t *data, size_t len)
     }
 }
 
+/* ---- links ----------------------------------------------------------------------------------- */
+
+/* Which lane a parcel of the queue enters next. */
+enum { STAGE_ARRIVED, STAGE_DOWN };
+
+static void send_later(struct lab_host *to, uint64_t due_ns, uint32_t stage, const uint8_t *data, size_t len)
+{
+    struct lab *lab = to->lab;
+    if (lab_queue_push(&lab->queue, due_ns, to, stage, data, len) < 0) {
+        lab->counters.overflow++;
+        return;
+    }
+    lab->counters.delayed += stage == STAGE_ARRIVED;
+    arm(lab);
+}
+
+/* Delivering rewrites a packet, and a copy of it may be needed still. */
+static void deliver_copy(struct lab_host *to, const uint8_t *data, size_t len)
+{
+    uint8_t copy[PACKET_MAX];
+    memcpy(copy, data, len);
+    deliver(to, copy, len);
+}
+
+static void count(struct lab *lab, const struct lab_crossing *crossing)
+{
+    lab->counters.lost += crossing->lost;
+    lab->counters.duplicated += crossing->duplicated;
+    lab->counters.reordered += crossing->reordered;
+    lab->counters.rate_dropped += crossing->rate_dropped;
+}
+
+static void settle(struct lab_host *to, uint32_t stage, const struct lab_crossing *crossing, uint8_t *data, size_t len,
+                   uint64_t now)
+{
+    for (unsigned i = 0; i < crossing->n; i++)
+        if (stage != STAGE_ARRIVED || crossing->due_ns[i] > now)
+            send_later(to, crossing->due_ns[i], stage, data, len);
+        else if (i + 1 < crossing->n)
+            deliver_copy(to, data, len);
+        else
+            deliver(to, data, len);
+}
+
+static void cross(struct lab_host *from, struct lab_host *to, uint8_t *data, size_t len, uint64_t now)
+{
+    struct lab_crossing crossing;
+    bool alone = lab_lane_alone(&to->down);
+    lab_lane_cross(&from->up, alone ? NULL : &to->down, &from->rng, now, len, &from->last_ns[to->index], &crossing);
+    count(from->lab, &crossing);
+    settle(to, alone ? STAGE_DOWN : STAGE_ARRIVED, &crossing, data, len, now);
+}
+
+/* It has come to the way down at its due time, after all that came there before it. */
+static void cross_down(struct lab_parcel *parcel, uint64_t now)
+{
+    struct lab_host *to = parcel->to;
+    struct lab_crossing crossing;
+    lab_lane_cross(&to->down, NULL, &to->rng, parcel->due_ns, parcel->len, &to->down.last_ns, &crossing);
+    count(to->lab, &crossing);
+    settle(to, STAGE_ARRIVED, &crossing, parcel->data, parcel->len, now);
+}
+
+/* ---- the timer ------------------------------------------------------------------------------- */
+
 static void serve_nats(struct lab *lab, uint64_t now)
 {
     struct lab_box_packet packet;
@@ -126,22 +191,15 @@ static void timer_done(struct loop_op *op, int res)
     uint64_t now = base_now_ns();
     lab->fired_ns = now;
     for (int i = 0; i < BATCH && (parcel = lab_queue_pop(&lab->queue, now)); i++) {
-        lab_lateness_add(&lab->late, base_now_ns() - parcel->due_ns);
-        deliver(parcel->to, parcel->data, parcel->len);
+        if (parcel->stage == STAGE_DOWN) {
+            cross_down(parcel, now);
+        } else {
+            lab_lateness_add(&lab->late, base_now_ns() - parcel->due_ns);
+            deliver(parcel->to, parcel->data, parcel->len);
+        }
         free(parcel);
     }
     serve_nats(lab, base_now_ns());
-    arm(lab);
-}
-
-static void send_later(struct lab_host *to, uint64_t due_ns, const uint8_t *data, size_t len)
-{
-    struct lab *lab = to->lab;
-    if (lab_queue_push(&lab->queue, due_ns, to, data, len) < 0) {
-        lab->counters.overflow++;
-        return;
-    }
-    lab->counters.delayed++;
     arm(lab);
 }
 
@@ -151,19 +209,12 @@ static void send_later(struct lab_host *to, uint64_t due_ns, const uint8_t *data
 static void expire(struct lab_host *from, const uint8_t *data, const struct lab_packet *packet, uint64_t now)
 {
     uint8_t answer[LAB_ICMP_MAX];
-    uint64_t *last = &from->last_ns[from->index], due;
     from->lab->counters.ttl_expired++;
     if (!base_bucket_take(&from->icmp, now))
         return;
     size_t len = lab_packet_time_exceeded(data, packet, packet->version == 4 ? &router_v4 : &router_v6, answer);
-    if (len == 0)
-        return;
-    if (!lab_link_cross(&from->link, &from->link, &from->rng, now, last, &due))
-        from->lab->counters.lost++;
-    else if (due <= now)
-        deliver(from, answer, len);
-    else
-        send_later(from, due, answer, len);
+    if (len != 0)
+        cross(from, from, answer, len, now);
 }
 
 static int grow_last(struct lab_host *from)
@@ -184,7 +235,7 @@ static void forward(struct lab_host *from, uint8_t *data, size_t len)
 {
     struct lab *lab = from->lab;
     struct lab_packet packet;
-    uint64_t now = base_now_ns(), due;
+    uint64_t now = base_now_ns();
     if (!lab_packet_parse(data, len, &packet) || grow_last(from) < 0) {
         lab->counters.malformed++;
         return;
@@ -198,14 +249,10 @@ static void forward(struct lab_host *from, uint8_t *data, size_t len)
         return;
     }
     struct lab_host *to = lab_directory_find(&lab->directory, packet.dst);
-    if (!to)
-        lab->counters.no_route++;
-    else if (!lab_link_cross(&from->link, &to->link, &from->rng, now, &from->last_ns[to->index], &due))
-        lab->counters.lost++;
-    else if (due <= now)
-        deliver(to, data, packet.len);
+    if (to)
+        cross(from, to, data, packet.len, now);
     else
-        send_later(to, due, data, packet.len);
+        lab->counters.no_route++;
 }
 
 /* A packet that a host's TUN gave us. */
@@ -246,8 +293,10 @@ void lab_carry_init(struct lab *lab)
     loop_op_init(&lab->timer, timer_done, lab);
 }
 
-void lab_carry_join(struct lab_host *host)
+void lab_carry_join(struct lab_host *host, const struct lab_link *link)
 {
+    host->up.way = link->up;
+    host->down.way = link->down;
     base_rng_derive(&host->rng, host->lab->seed, host->name, 0);
     base_bucket_init(&host->icmp, ICMP_PER_S, ICMP_BURST, base_now_ns());
     loop_op_init(&host->readable, tun_readable, host);
@@ -298,4 +347,11 @@ static bool is_kept(const struct lab_parcel *parcel, void *user)
 void lab_carry_reset(struct lab *lab)
 {
     lab_queue_filter(&lab->queue, is_kept, &lab->keep);
+    for (size_t i = 0; i < lab->n_hosts; i++) {
+        struct lab_host *host = lab->hosts[i];
+        lab_lane_reset(&host->up);
+        lab_lane_reset(&host->down);
+        if (host->n_last)
+            memset(host->last_ns, 0, host->n_last * sizeof(*host->last_ns));
+    }
 }

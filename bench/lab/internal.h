@@ -49,10 +49,10 @@ struct lab_host {
     struct lab_box box;
     int tun; /* in the router's namespace, or else in the host's */
     struct loop_op readable;
-    struct lab_link link;
+    struct lab_lane up, down;
     struct base_rng rng;
     struct base_bucket icmp;
-    uint64_t *last_ns; /* latest arrival from here, by the receiver's index */
+    uint64_t *last_ns; /* latest arrival from here, by the receiver's index; at its lane, where that stands alone */
     size_t n_last;
 };
 
@@ -97,10 +97,10 @@ struct lab {
 void lab_carry_init(struct lab *lab);
 /* Ends the ops: runs the loop until they have completed. Frees what is under way. */
 void lab_carry_stop(struct lab *lab);
-/* Drops what is under way, but for the connections to lab->keep. */
+/* Drops what is under way, but for the connections to lab->keep; the links begin anew. */
 void lab_carry_reset(struct lab *lab);
-/* A host with its name and lab; then, once it is in the directory, its packets; and its end. */
-void lab_carry_join(struct lab_host *host);
+/* A host with its name, lab and link; then, once it is in the directory, its packets; and its end. */
+void lab_carry_join(struct lab_host *host, const struct lab_link *link);
 void lab_carry_start(struct lab_host *host);
 void lab_carry_leave(struct lab_host *host);
 

@@ -119,9 +119,8 @@ static struct lab_host *host_new(struct lab *lab, const char *name, const struct
     host->lab = lab;
     snprintf(host->name, sizeof(host->name), "%s", name);
     host->profile = *profile;
-    host->link = *link;
     host->netns = host->tun = host->router.netns = host->router.count_fd = -1;
-    lab_carry_join(host);
+    lab_carry_join(host, link);
     return host;
 }
 

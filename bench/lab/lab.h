@@ -107,12 +107,30 @@ int lab_profile_find(const char *dir, const char *name, struct lab_profile *out,
 struct lab;
 struct lab_host;
 
-/* One host's access link; each direction has it. Delay is one way. */
-struct lab_link {
+/*
+ * One direction of a host's access link. A packet first waits for the transmitter (rate), then it is under way, where
+ * everything else happens to it: a lost packet has used the rate up, the copy of a duplicated one has not.
+ */
+struct lab_way {
     uint64_t delay_ns;
     uint64_t jitter_ns; /* uniform in [0, jitter), order kept */
-    double loss;        /* probability per packet */
+    double loss;        /* the probability of each packet */
+    double duplication; /* that it comes twice, the copy right behind it */
+    double reordering;  /* that it is held back by reorder_ns, while those behind it go past */
+    uint64_t reorder_ns;
+    uint64_t rate;     /* bit/s of whole IP packets, one after the other; 0 = no limit */
+    uint64_t queue_ns; /* a packet that would wait longer for the transmitter is dropped (tail drop) */
 };
+
+/* One host's access link: up is from the host, down is to it. */
+struct lab_link {
+    struct lab_way up, down;
+};
+
+static inline struct lab_link lab_link_both(struct lab_way way)
+{
+    return (struct lab_link){.up = way, .down = way};
+}
 
 /*
  * Says whether this process may build a lab: root, or an unprivileged user namespace that can be made and can open
@@ -121,7 +139,7 @@ struct lab_link {
  */
 int lab_enter(char err[LAB_ERROR_LEN]);
 
-/* An empty internet on `loop`; seed drives jitter and loss. */
+/* An empty internet on `loop`; seed drives the links and the NATs. */
 int lab_create(struct lab **out, struct loop *loop, uint64_t seed, char err[LAB_ERROR_LEN]);
 /* Kills what was spawned and is still there, closes everything. Stops its ops first: call it with the loop not
  * running; it runs the loop until its own ops have completed. */
@@ -165,6 +183,9 @@ int lab_reset_nats(struct lab *lab);
 struct lab_counters {
     uint64_t packets, bytes; /* delivered */
     uint64_t lost;           /* by the link's loss */
+    uint64_t duplicated;     /* copies made by a link */
+    uint64_t reordered;      /* held back by a link */
+    uint64_t rate_dropped;   /* by a link whose rate's queue was full */
     uint64_t no_route;       /* to an address nobody has: dropped */
     uint64_t bad_source;     /* from an address that the sender does not have: dropped (RFC 2827); what a NAT leaks */
     uint64_t malformed;      /* no IP packet */

@@ -7,27 +7,91 @@
 
 /* ---- crossing -------------------------------------------------------------------------------- */
 
-static bool cross_one(const struct lab_link *link, struct base_rng *rng, uint64_t *at_ns)
+static bool happens(double probability, struct base_rng *rng)
 {
-    if (link->loss > 0 && base_rng_double(rng) < link->loss)
+    return probability > 0 && base_rng_double(rng) < probability;
+}
+
+/* The transmitter sends one packet after the other. False: the packet would wait for too long. */
+static bool transmit(struct lab_lane *lane, size_t len, uint64_t *at_ns)
+{
+    const struct lab_way *way = &lane->way;
+    if (!way->rate)
+        return true;
+    if (lane->busy_ns > *at_ns + way->queue_ns)
         return false;
-    *at_ns += link->delay_ns;
-    if (link->jitter_ns)
-        *at_ns += base_rng_below(rng, link->jitter_ns);
+    if (lane->busy_ns > *at_ns)
+        *at_ns = lane->busy_ns;
+    *at_ns += ((uint64_t)len * 8 * BASE_NS_PER_S + way->rate - 1) / way->rate;
+    lane->busy_ns = *at_ns;
     return true;
 }
 
-bool lab_link_cross(const struct lab_link *from, const struct lab_link *to, struct base_rng *rng, uint64_t now_ns,
-                    uint64_t *last_ns, uint64_t *due_ns)
+/* A packet on its way; loose: it has left the order. */
+struct flight {
+    uint64_t at_ns;
+    bool loose;
+};
+
+/* How many of it come out: 0, 1 or 2, all at *flight. */
+static unsigned cross_one(struct lab_lane *lane, struct base_rng *rng, size_t len, struct flight *flight,
+                          struct lab_crossing *out)
 {
-    uint64_t at = now_ns;
-    if (!cross_one(from, rng, &at) || !cross_one(to, rng, &at))
-        return false;
-    if (at < *last_ns)
-        at = *last_ns;
-    *last_ns = at;
-    *due_ns = at;
-    return true;
+    const struct lab_way *way = &lane->way;
+    unsigned copies = 1;
+    if (!transmit(lane, len, &flight->at_ns)) {
+        out->rate_dropped++;
+        return 0;
+    }
+    if (happens(way->loss, rng)) {
+        out->lost++;
+        return 0;
+    }
+    flight->at_ns += way->delay_ns;
+    if (way->jitter_ns)
+        flight->at_ns += base_rng_below(rng, way->jitter_ns);
+    if (happens(way->reordering, rng)) {
+        flight->at_ns += way->reorder_ns;
+        flight->loose = true;
+        out->reordered++;
+    }
+    if (happens(way->duplication, rng)) {
+        copies = 2;
+        out->duplicated++;
+    }
+    return copies;
+}
+
+static void arrive(struct flight flight, unsigned copies, uint64_t *last_ns, struct lab_crossing *out)
+{
+    if (!flight.loose && flight.at_ns < *last_ns)
+        flight.at_ns = *last_ns;
+    if (!flight.loose && copies)
+        *last_ns = flight.at_ns;
+    for (unsigned i = 0; i < copies; i++)
+        out->due_ns[out->n++] = flight.at_ns;
+}
+
+void lab_lane_cross(struct lab_lane *first, struct lab_lane *second, struct base_rng *rng, uint64_t now_ns, size_t len,
+                    uint64_t *last_ns, struct lab_crossing *out)
+{
+    struct flight start = {.at_ns = now_ns};
+    *out = (struct lab_crossing){0};
+    unsigned copies = cross_one(first, rng, len, &start, out);
+    if (!second) {
+        arrive(start, copies, last_ns, out);
+        return;
+    }
+    for (unsigned i = 0; i < copies; i++) {
+        struct flight flight = start;
+        unsigned arriving = cross_one(second, rng, len, &flight, out);
+        arrive(flight, arriving, last_ns, out);
+    }
+}
+
+void lab_lane_reset(struct lab_lane *lane)
+{
+    lane->busy_ns = lane->last_ns = 0;
 }
 
 /* ---- the queue ------------------------------------------------------------------------------- */
@@ -90,7 +154,7 @@ static void sift_down(struct lab_queue *q, size_t i, struct lab_queue_slot slot)
     q->slots[i] = slot;
 }
 
-int lab_queue_push(struct lab_queue *q, uint64_t due_ns, void *to, const uint8_t *data, size_t len)
+int lab_queue_push(struct lab_queue *q, uint64_t due_ns, void *to, uint32_t stage, const uint8_t *data, size_t len)
 {
     if (q->n >= q->max_parcels || q->bytes + len > q->max_bytes)
         return -ENOBUFS;
@@ -103,6 +167,7 @@ int lab_queue_push(struct lab_queue *q, uint64_t due_ns, void *to, const uint8_t
     }
     parcel->due_ns = due_ns;
     parcel->to = to;
+    parcel->stage = stage;
     parcel->len = (uint32_t)len;
     memcpy(parcel->data, data, len);
     q->bytes += len;

@@ -11,19 +11,44 @@
 #include "bench/base/base.h"
 #include "bench/lab/lab.h"
 
+/* A way, and where its transmitter and its order stand (times; 0 at first). */
+struct lab_lane {
+    struct lab_way way;
+    uint64_t busy_ns; /* the transmitter is free from here on */
+    uint64_t last_ns; /* the latest arrival of what kept its order */
+};
+
+/* Each of two lanes may double a packet. */
+#define LAB_COPIES_MAX 4
+
+/* What became of a packet: its arrivals, in the order in which they are to be delivered at equal times. */
+struct lab_crossing {
+    uint64_t due_ns[LAB_COPIES_MAX];
+    unsigned n; /* 0 = it does not arrive */
+    unsigned lost, duplicated, reordered, rate_dropped;
+};
+
 /*
- * When a packet that leaves one host at now_ns arrives at another over both access links: each adds its delay and its
- * jitter, and may lose it. *last_ns is the latest arrival so far on this path (one direction between two hosts; 0 at
- * first) and is moved on: packets of one path keep their order. False: lost.
+ * A packet of len bytes enters `first` at now_ns and then `second` (NULL = there is none). Calls for one lane come in
+ * the order of their times; so a lane with a rate, which packets from several hosts share, is `first` always:
+ * lab_lane_alone() says so. *last_ns is the latest arrival so far on this path, and is moved on: what is not reordered
+ * keeps its order.
  */
-bool lab_link_cross(const struct lab_link *from, const struct lab_link *to, struct base_rng *rng, uint64_t now_ns,
-                    uint64_t *last_ns, uint64_t *due_ns);
+void lab_lane_cross(struct lab_lane *first, struct lab_lane *second, struct base_rng *rng, uint64_t now_ns, size_t len,
+                    uint64_t *last_ns, struct lab_crossing *out);
+static inline bool lab_lane_alone(const struct lab_lane *lane)
+{
+    return lane->way.rate != 0;
+}
+/* Forgets what went before. */
+void lab_lane_reset(struct lab_lane *lane);
 
 /* A packet on its way. */
 struct lab_parcel {
     uint64_t due_ns;
     void *to; /* the caller's */
     uint32_t len;
+    uint32_t stage; /* the caller's */
     uint8_t data[];
 };
 
@@ -43,7 +68,7 @@ struct lab_queue {
 void lab_queue_init(struct lab_queue *q, size_t max_parcels, size_t max_bytes);
 void lab_queue_free(struct lab_queue *q);
 /* Copies the packet. 0, or -ENOBUFS when the queue is full, or -ENOMEM. */
-int lab_queue_push(struct lab_queue *q, uint64_t due_ns, void *to, const uint8_t *data, size_t len);
+int lab_queue_push(struct lab_queue *q, uint64_t due_ns, void *to, uint32_t stage, const uint8_t *data, size_t len);
 /* The earliest due time; UINT64_MAX when empty. */
 static inline uint64_t lab_queue_next(const struct lab_queue *q)
 {

@@ -173,7 +173,7 @@ static int knock(struct world *w, uint64_t within_ns)
 static void unsolicited_syn_is_dropped_or_reset(void **state)
 {
     (void)state;
-    struct world w = world_of("sym-random", (struct lab_link){.delay_ns = 2 * BASE_NS_PER_MS});
+    struct world w = world_of("sym-random", lab_link_both((struct lab_way){.delay_ns = 2 * BASE_NS_PER_MS}));
     assert_int_equal(knock(&w, MUST_NS), ECONNREFUSED);
     assert_int_equal(counter(&w, w.a, "replies"), 1);
     done(&w);
@@ -279,7 +279,7 @@ static bool both_connected(struct world *w, int a, int b)
 static void megabyte_crosses(const char *profile)
 {
     enum { SIZE = 1 << 20 };
-    struct world w = world_of(profile, (struct lab_link){.delay_ns = 3 * BASE_NS_PER_MS});
+    struct world w = world_of(profile, lab_link_both((struct lab_way){.delay_ns = 3 * BASE_NS_PER_MS}));
     union base_ep to_a = ep(OUT_A, 5000), to_b = ep(OUT_B, 6000);
     int a = sock_in(w.a, SOCK_STREAM, 5000), b = sock_in(w.b, SOCK_STREAM, 6000);
     size_t sent = 0, got = 0, wrong = 0;

@@ -141,7 +141,7 @@ static void unsolicited_syn_is_dropped_or_reset(void **state)
 static void both_sides_punch(void **state)
 {
     (void)state;
-    struct world w = world_new("linux-strict", (struct lab_link){.delay_ns = 2 * BASE_NS_PER_MS});
+    struct world w = world_new("linux-strict", lab_link_both((struct lab_way){.delay_ns = 2 * BASE_NS_PER_MS}));
     int a = sock_in(w.a, SOCK_DGRAM, 5000), b = sock_in(w.b, SOCK_DGRAM, 6000);
     send_to(a, "198.51.100.2", 6000);
     send_to(b, "198.51.100.1", 5000);
@@ -219,7 +219,7 @@ static void reset_spares_the_control_connection(void **state)
 static void reset_clears_the_wires(void **state)
 {
     (void)state;
-    struct world w = world_new("linux-strict", (struct lab_link){.delay_ns = 20 * BASE_NS_PER_MS});
+    struct world w = world_new("linux-strict", lab_link_both((struct lab_way){.delay_ns = 20 * BASE_NS_PER_MS}));
     int control = listen_in(w.s, KEEP_PORT), s = sock_in(w.s, SOCK_DGRAM, 1001), a = sock_in(w.a, SOCK_DGRAM, 5000);
     struct pair kept = connect_pair(&w, w.a, control, KEEP_PORT);
     char buf[4];

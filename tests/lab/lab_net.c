@@ -22,15 +22,15 @@
 static void nothing_arrives_early(void **state)
 {
     (void)state;
-    struct lab_link link = {.delay_ns = 10 * BASE_NS_PER_MS, .jitter_ns = 3 * BASE_NS_PER_MS};
-    struct world w = world_new("open", link);
+    struct lab_way way = {.delay_ns = 10 * BASE_NS_PER_MS, .jitter_ns = 3 * BASE_NS_PER_MS};
+    struct world w = world_new("open", lab_link_both(way));
     struct lab_counters c;
     int a = sock_in(w.a, SOCK_DGRAM, 5000), b = sock_in(w.b, SOCK_DGRAM, 6000);
     for (int i = 0; i < 10; i++) {
         uint64_t start = base_now_ns();
         send_to(a, "198.51.100.2", 6000);
         came_from(&w, b);
-        assert_true(base_now_ns() - start >= 2 * link.delay_ns);
+        assert_true(base_now_ns() - start >= 2 * way.delay_ns);
     }
     lab_counters(w.lab, &c);
     assert_int_equal(c.packets, 10);
@@ -44,7 +44,7 @@ static void jitter_keeps_order(void **state)
 {
     enum { N = 200 };
     (void)state;
-    struct world w = world_new("open", (struct lab_link){.jitter_ns = 5 * BASE_NS_PER_MS});
+    struct world w = world_new("open", lab_link_both((struct lab_way){.jitter_ns = 5 * BASE_NS_PER_MS}));
     int a = sock_in(w.a, SOCK_DGRAM, 5000), b = sock_in(w.b, SOCK_DGRAM, 6000);
     union base_ep to = ep("198.51.100.2", 6000);
     for (uint32_t i = 0; i < N; i++)
@@ -61,7 +61,7 @@ static void jitter_keeps_order(void **state)
 static void loss_and_nowhere_are_counted(void **state)
 {
     (void)state;
-    struct world w = world_new("linux-strict", (struct lab_link){.loss = 1.0});
+    struct world w = world_new("linux-strict", lab_link_both((struct lab_way){.loss = 1.0}));
     struct lab_counters c;
     int a = sock_in(w.a, SOCK_DGRAM, 5000), s = sock_in(w.s, SOCK_DGRAM, 1001);
     send_to(a, "203.0.113.9", 1001);
@@ -80,7 +80,7 @@ static void bulk_tcp_is_intact(void **state)
 {
     enum { TOTAL = 4 << 20 };
     (void)state;
-    struct world w = world_new("linux-random", (struct lab_link){.delay_ns = BASE_NS_PER_MS});
+    struct world w = world_new("linux-random", lab_link_both((struct lab_way){.delay_ns = BASE_NS_PER_MS}));
     int listener = listen_in(w.s, 2000);
     struct pair p = connect_pair(&w, w.a, listener, 2000);
     static uint8_t out[65536], in[65536];
@@ -133,7 +133,7 @@ static union base_ep who_dropped(struct world *w, int fd)
 static void ttl_dies_between_the_routers(void **state)
 {
     (void)state;
-    struct world w = world_new("linux-strict", (struct lab_link){.delay_ns = BASE_NS_PER_MS});
+    struct world w = world_new("linux-strict", lab_link_both((struct lab_way){.delay_ns = BASE_NS_PER_MS}));
     int a = sock_in(w.a, SOCK_DGRAM, 5000), s = sock_in(w.s, SOCK_DGRAM, 1001), one = 1, ttl = 2;
     union base_ep lab = ep("192.0.0.8", 0), who;
     assert_int_equal(setsockopt(a, IPPROTO_IP, IP_RECVERR, &one, sizeof(one)), 0);

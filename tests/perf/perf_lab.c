@@ -177,7 +177,8 @@ static void measure(const char *name, const char *profile, struct lab_link link,
 
 static void measure_lateness(void)
 {
-    struct way w = build("open", (struct lab_link){.delay_ns = 2 * BASE_NS_PER_MS, .jitter_ns = BASE_NS_PER_MS});
+    struct way w =
+        build("open", lab_link_both((struct lab_way){.delay_ns = 2 * BASE_NS_PER_MS, .jitter_ns = BASE_NS_PER_MS}));
     struct lab_counters c;
     int in = udp_in(w.b, "198.51.100.1"), out = udp_in(w.a, "198.51.100.2");
     for (int i = 0; i < N_TIMED; i++) {
@@ -238,7 +239,7 @@ int main(void)
         return 0;
     }
     setvbuf(stdout, NULL, _IOLBF, 0);
-    struct lab_link direct = {0}, delayed = {.delay_ns = 5 * BASE_NS_PER_MS / 2};
+    struct lab_link direct = {0}, delayed = lab_link_both((struct lab_way){.delay_ns = 5 * BASE_NS_PER_MS / 2});
     measure("lab_packets_per_second", "open", direct, carry_by_lab);
     measure("lab_packets_per_second_delayed", "open", delayed, carry_by_lab);
     measure("lab_packets_per_second_netfilter", "linux-strict", direct, carry_by_lab);

@@ -227,8 +227,8 @@ static void links_add_up(void **state)
     (void)state;
     struct campaign_link link = {.rtt_ns = 40000000, .jitter_ns = 4000000, .loss = 0.19};
     struct lab_link l = campaign_access_link(&link);
-    assert_true(4 * l.delay_ns == link.rtt_ns && 2 * l.jitter_ns == link.jitter_ns);
-    double through = (1 - l.loss) * (1 - l.loss);
+    assert_true(4 * l.up.delay_ns == link.rtt_ns && 2 * l.down.jitter_ns == link.jitter_ns);
+    double through = (1 - l.up.loss) * (1 - l.down.loss);
     assert_true(through > 0.81 - 1e-12 && through < 0.81 + 1e-12);
 }
 
