@@ -102,6 +102,8 @@ int campaign_config_read(const char *path, const char *profile_dir, struct campa
                          char err[CAMPAIGN_ERROR_LEN]);
 /* "1%", "0.5%", "0"; *out in [0, 1]. 0, or -EINVAL. */
 int campaign_parse_percent(const char *text, double *out);
+/* "64M", "1G", "500k", "4096": bytes, by powers of 1024. 0, or -EINVAL. */
+int campaign_parse_size(const char *text, uint64_t *out);
 /* PATTERN/PATTERN/PATTERN and "100%", ">= 99%", "<= 1%" or "~ 25%". 0, or -EINVAL with err filled (without a place). */
 int campaign_expect_parse(const char *pattern, const char *value, struct campaign_expect *out,
                           char err[CAMPAIGN_ERROR_LEN]);
@@ -218,6 +220,22 @@ int campaign_hosts_create(struct campaign_hosts *out, struct loop *loop, uint64_
                           const struct lab_profile *nat_b, const struct campaign_link *link, char err[LAB_ERROR_LEN]);
 void campaign_hosts_destroy(struct campaign_hosts *hosts);
 
+/* pcap.c: what passes the hosts' interfaces, on request */
+
+struct campaign_pcap {
+    const char *dir; /* NULL: nothing is captured */
+    uint64_t limit;  /* bytes a file */
+};
+
+#define CAMPAIGN_PCAP_LIMIT (64ULL << 20)
+
+/* Makes the folder. 0, or -errno: said on stderr. */
+int campaign_pcap_prepare(const struct campaign_pcap *pcap);
+/* The folder of one cell's captures: its name with '+' for '/', and where it does not begin with trial 0, that one. */
+int campaign_pcap_dir(const struct campaign_pcap *pcap, const char *cell, uint64_t first_trial, char out[PATH_MAX]);
+/* Makes dir, and captures into it from now on. 0, or -errno with err filled. */
+int campaign_pcap_start(struct lab *lab, const char *dir, uint64_t limit, char err[LAB_ERROR_LEN]);
+
 /* nats.c: what the lab's NATs did since the last reset; new reference, NULL: it could not be read. */
 json_t *campaign_nats_json(struct lab *lab);
 /* Puts that into a record, a JSON object in a line of its own on the heap, as its last member. 0, or -errno. */
@@ -228,6 +246,7 @@ struct campaign_job {
     const struct campaign_config *config;
     const struct campaign_cell *cell;
     const char *program_dir;
+    struct campaign_pcap pcap;
     uint64_t first, count;
 };
 
@@ -248,6 +267,7 @@ struct campaign_run {
     struct campaign_tally *tallies;
     size_t n;
     const char *program_dir;
+    struct campaign_pcap pcap;
     struct campaign_results *results;
     struct loop *loop;
     size_t parallel;

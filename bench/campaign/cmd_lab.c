@@ -21,7 +21,9 @@ enum {
     KEY_RUN_B,
     KEY_RUN_S,
     KEY_SEED,
-    KEY_PROFILES
+    KEY_PROFILES,
+    KEY_PCAP,
+    KEY_PCAP_LIMIT
 };
 
 enum { HOST_A, HOST_B, HOST_S, HOSTS };
@@ -30,6 +32,7 @@ struct options {
     const char *nat_a, *nat_b, *profiles;
     const char *run[HOSTS];
     struct campaign_link link;
+    struct campaign_pcap pcap;
     uint64_t seed;
 };
 
@@ -43,6 +46,8 @@ static const struct argp_option option_table[] = {
     {"run-a", KEY_RUN_A, "CMD", 0, "run this in host a, with /bin/sh -c", 3},
     {"run-b", KEY_RUN_B, "CMD", 0, "run this in host b", 3},
     {"run-s", KEY_RUN_S, "CMD", 0, "run this in host s, the server; it is stopped when a and b have ended", 3},
+    {"pcap", KEY_PCAP, "DIR", 0, "write what passes each host's interfaces into DIR, until Ctrl-C or the end", 4},
+    {"pcap-limit", KEY_PCAP_LIMIT, "SIZE", 0, "how long one of these files may grow (64M)", 4},
     {"profiles", KEY_PROFILES, "DIR", 0, "where the NAT profiles are", 4},
     {NULL, 0, NULL, 0, NULL, 0},
 };
@@ -98,6 +103,15 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
         return 0;
     case KEY_PROFILES:
         o->profiles = arg;
+        return 0;
+    case KEY_PCAP:
+        if (!*arg)
+            argp_error(state, "--pcap needs the name of a folder");
+        o->pcap.dir = arg;
+        return 0;
+    case KEY_PCAP_LIMIT:
+        if (campaign_parse_size(arg, &o->pcap.limit) < 0)
+            argp_error(state, "--pcap-limit %s: write a size like 500k, 64M or 1G", arg);
         return 0;
     case ARGP_KEY_END:
         if (!o->nat_a || !o->nat_b)
@@ -275,6 +289,8 @@ static int build(struct show *s, const struct lab_profile *nat_a, const struct l
         return res;
     }
     res = campaign_hosts_create(&s->hosts, s->loop, s->options->seed, nat_a, nat_b, &s->options->link, err);
+    if (res == 0 && s->options->pcap.dir)
+        res = campaign_pcap_start(s->hosts.lab, s->options->pcap.dir, s->options->pcap.limit, err);
     if (res < 0)
         base_error("%s", err);
     else
@@ -297,7 +313,7 @@ static int find_profile(const struct options *o, const char *name, struct lab_pr
 int campaign_cmd_lab(int argc, char **argv)
 {
     static const struct argp argp = {option_table, parse_option, NULL, doc, NULL, NULL, NULL};
-    struct options o = {.seed = 1};
+    struct options o = {.seed = 1, .pcap.limit = CAMPAIGN_PCAP_LIMIT};
     struct lab_profile nat_a, nat_b;
     struct show s;
     char err[LAB_ERROR_LEN];

@@ -17,11 +17,22 @@
 #define FILES_BASE 64
 #define FILES_EACH 2
 
-enum { KEY_OUT = 'o', KEY_RESUME = 256, KEY_TRIALS, KEY_PARALLEL, KEY_SEED, KEY_FILTER, KEY_PROFILES };
+enum {
+    KEY_OUT = 'o',
+    KEY_RESUME = 256,
+    KEY_TRIALS,
+    KEY_PARALLEL,
+    KEY_SEED,
+    KEY_FILTER,
+    KEY_PROFILES,
+    KEY_PCAP,
+    KEY_PCAP_LIMIT
+};
 
 struct options {
     const char *campaign, *out, *filter, *profiles;
     uint64_t trials, parallel, seed;
+    struct campaign_pcap pcap;
     bool resume, has_trials, has_parallel, has_seed;
 };
 
@@ -32,7 +43,9 @@ static const struct argp_option option_table[] = {
     {"parallel", KEY_PARALLEL, "N", 0, "cells at once, or auto, instead of the file's", 2},
     {"seed", KEY_SEED, "N", 0, "instead of the file's", 2},
     {"filter", KEY_FILTER, "GLOB", 0, "only the cells whose name matches", 2},
-    {"profiles", KEY_PROFILES, "DIR", 0, "where the NAT profiles are", 3},
+    {"pcap", KEY_PCAP, "DIR", 0, "write what passes each host's interfaces into DIR, a folder a cell", 3},
+    {"pcap-limit", KEY_PCAP_LIMIT, "SIZE", 0, "how long one of these files may grow (64M)", 3},
+    {"profiles", KEY_PROFILES, "DIR", 0, "where the NAT profiles are", 4},
     {NULL, 0, NULL, 0, NULL, 0},
 };
 
@@ -90,6 +103,15 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
         return 0;
     case KEY_PROFILES:
         o->profiles = arg;
+        return 0;
+    case KEY_PCAP:
+        if (!*arg)
+            argp_error(state, "--pcap needs the name of a folder");
+        o->pcap.dir = arg;
+        return 0;
+    case KEY_PCAP_LIMIT:
+        if (campaign_parse_size(arg, &o->pcap.limit) < 0)
+            argp_error(state, "--pcap-limit %s: write a size like 500k, 64M or 1G", arg);
         return 0;
     case ARGP_KEY_ARG:
         if (o->campaign)
@@ -287,6 +309,7 @@ static int measure(struct plan *p, struct loop *loop)
                                .tallies = p->tallies,
                                .n = p->n,
                                .program_dir = p->program_dir,
+                               .pcap = p->options.pcap,
                                .results = &results,
                                .loop = loop,
                                .parallel = parallel_of(p)};
@@ -303,7 +326,8 @@ static int run_plan(struct plan *p)
     int res = campaign_program_dir(p->program_dir);
     if (res < 0)
         base_error("this program's own place is not to be found: %s", strerror(-res));
-    if (res < 0 || read_plan(p) < 0 || check_programs(p) < 0 || check_open_files(p) < 0 || make_tallies(p) < 0)
+    if (res < 0 || read_plan(p) < 0 || check_programs(p) < 0 || check_open_files(p) < 0 || make_tallies(p) < 0 ||
+        campaign_pcap_prepare(&p->options.pcap) < 0)
         return BASE_EXIT_USAGE;
     if (lab_enter(err) < 0) {
         base_error("%s", err);
@@ -327,6 +351,7 @@ int campaign_cmd_run(int argc, char **argv)
         base_error("no memory");
         return BASE_EXIT_USAGE;
     }
+    p->options.pcap.limit = CAMPAIGN_PCAP_LIMIT;
     argp_parse(&argp, argc, argv, 0, NULL, &p->options);
     int status = run_plan(p);
     plan_free(p);

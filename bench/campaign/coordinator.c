@@ -363,6 +363,7 @@ static void __attribute__((noreturn)) worker_main(struct coordinator *c, const s
     struct campaign_job work = {.config = c->run->config,
                                 .cell = &c->run->cells[job->cell],
                                 .program_dir = c->run->program_dir,
+                                .pcap = c->run->pcap,
                                 .first = job->first,
                                 .count = job->count};
     _exit(campaign_worker_main(&work, fcntl(3, F_SETFD, FD_CLOEXEC) < 0 ? -1 : 3));

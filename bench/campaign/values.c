@@ -48,6 +48,25 @@ static int parse_pattern(const char *pattern, struct campaign_expect *out)
     return 0;
 }
 
+int campaign_parse_size(const char *text, uint64_t *out)
+{
+    static const char units[] = "kMG";
+    char digits[24];
+    size_t len = strlen(text);
+    const char *unit = len > 0 ? strchr(units, text[len - 1]) : NULL;
+    unsigned shift = unit ? 10 * (unsigned)(unit - units + 1) : 0;
+    uint64_t n;
+    len -= unit != NULL;
+    if (len >= sizeof(digits))
+        return -EINVAL;
+    memcpy(digits, text, len);
+    digits[len] = '\0';
+    if (base_parse_u64(digits, 0, UINT64_MAX >> shift, &n) < 0)
+        return -EINVAL;
+    *out = n << shift;
+    return 0;
+}
+
 int campaign_expect_parse(const char *pattern, const char *value, struct campaign_expect *out,
                           char err[CAMPAIGN_ERROR_LEN])
 {

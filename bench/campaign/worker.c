@@ -400,6 +400,19 @@ static int check_end(struct worker *w)
     return 0;
 }
 
+static int start_capture(struct worker *w)
+{
+    const struct campaign_job *job = w->job;
+    char dir[PATH_MAX], err[LAB_ERROR_LEN];
+    if (!job->pcap.dir)
+        return 0;
+    if (campaign_pcap_dir(&job->pcap, job->cell->name, job->first, dir) < 0)
+        return failed(w, "--pcap %.200s: the path is too long", job->pcap.dir);
+    if (campaign_pcap_start(w->hosts.lab, dir, job->pcap.limit, err) < 0)
+        return failed(w, "no capture: %s", err);
+    return 0;
+}
+
 static int measure(struct worker *w)
 {
     static const char started[2] = {CAMPAIGN_LINE_STARTED, '\n'};
@@ -415,6 +428,8 @@ static int measure(struct worker *w)
                                     &job->config->link, err);
     if (res < 0)
         return failed(w, "no lab: %s", err);
+    if (start_capture(w) < 0)
+        return -EIO;
     res = start_server(w, s_path);
     if (res == 0)
         res = start_peer(w, &w->a, w->hosts.a, peer_path);

@@ -67,6 +67,7 @@ static void deliver(struct lab_host *to, uint8_t *data, size_t len)
     struct lab *lab = to->lab;
     struct lab_box_packet packet;
     if (to->box.n == 0) {
+        lab_tap(&to->box, 0, data, len);
         put(to, data, len);
         return;
     }
@@ -260,6 +261,7 @@ static void leave(struct lab_host *host, uint8_t *data, size_t len)
 {
     struct lab_box_packet packet;
     if (host->box.n == 0) {
+        lab_tap(&host->box, 0, data, len);
         forward(host, data, len);
         return;
     }

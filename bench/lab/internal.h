@@ -32,6 +32,7 @@ struct lab_box {
     struct lab_profile profiles[LAB_BOX_MAX];
     struct lab_nat *nats[LAB_BOX_MAX];
     struct lab_counter base[LAB_BOX_MAX][LAB_NAT_COUNTERS]; /* at the last reset */
+    struct lab_pcap *taps[LAB_BOX_MAX + 1];                 /* inside of nats[i], and the outside; NULL = none */
     unsigned n;
 };
 
@@ -176,6 +177,23 @@ size_t lab_box_counters(const struct lab_box *box, unsigned level, struct lab_co
 
 /* What lab_nats() tells begins anew. 0, or -errno. */
 int lab_view_reset(struct lab_host *host);
+
+/* ---- pcap.c ---------------------------------------------------------------------------------- */
+
+struct lab_pcap;
+/* Makes the file anew; `limit` is in bytes. 0, or -errno. */
+int lab_pcap_open(struct lab_pcap **out, const char *path, uint64_t limit);
+void lab_pcap_packet(struct lab_pcap *p, const uint8_t *data, size_t len);
+void lab_pcap_flush(struct lab_pcap *p);
+void lab_pcap_close(struct lab_pcap *p);
+void lab_capture_flush(struct lab_host *host);
+void lab_capture_close(struct lab_host *host);
+
+static inline void lab_tap(const struct lab_box *box, unsigned boundary, const uint8_t *data, size_t len)
+{
+    if (box->taps[boundary])
+        lab_pcap_packet(box->taps[boundary], data, len);
+}
 
 /* ---- directory.c ----------------------------------------------------------------------------- */
 

@@ -42,6 +42,7 @@ int lab_create(struct lab **out, struct loop *loop, uint64_t seed, char err[LAB_
 static void host_free(struct lab_host *host)
 {
     lab_host_close(host);
+    lab_capture_close(host);
     lab_carry_leave(host);
     free(host);
 }
@@ -208,6 +209,7 @@ int lab_reset_nats(struct lab *lab)
         if (res < 0)
             return res;
         lab_box_reset(&lab->hosts[i]->box, &lab->keep, base_now_ns());
+        lab_capture_flush(lab->hosts[i]);
         res = lab_view_reset(lab->hosts[i]);
         if (res < 0)
             return res;

@@ -179,6 +179,15 @@ int lab_spawn(struct lab *lab, struct lab_host *host, const struct lab_command *
 int lab_set_keep(struct lab *lab, const union base_ep *keep); /* before any traffic; applies to routers added later */
 int lab_reset_nats(struct lab *lab);
 
+/*
+ * From now on writes what passes each interface of the hosts that are there into pcap files in `dir`, which must exist,
+ * each at most `limit` bytes long: NAME.pcap is host NAME's own, NAME-out.pcap the outside of its NAT, NAME-out2.pcap
+ * the outside of the NAT that this one is under. Of a netfilter router only the outside passes through the lab. Packets
+ * are there before their sender's link loses or delays them, and after the receiver's did. What fails later ends that
+ * file, with one line on stderr. 0, or -errno with err filled.
+ */
+int lab_capture(struct lab *lab, const char *dir, uint64_t limit, char err[LAB_ERROR_LEN]);
+
 /* What went through, since lab_create. */
 struct lab_counters {
     uint64_t packets, bytes; /* delivered */

@@ -103,6 +103,7 @@ static enum lab_box_exit walk(struct lab_box *box, int level, enum lab_nat_dir d
 {
     struct lab_nat_out out;
     while (level >= 0 && level < (int)box->n) {
+        lab_tap(box, (unsigned)level + (dir == LAB_NAT_IN), packet->data, packet->len);
         switch (lab_nat_packet(box->nats[level], dir, packet->data, packet->len, now_ns, &out)) {
         case LAB_NAT_FORWARD:
             break;
@@ -118,6 +119,7 @@ static enum lab_box_exit walk(struct lab_box *box, int level, enum lab_nat_dir d
         }
         level += dir == LAB_NAT_OUT ? 1 : -1;
     }
+    lab_tap(box, level < 0 ? 0 : box->n, packet->data, packet->len);
     return level < 0 ? LAB_BOX_INSIDE : LAB_BOX_OUTSIDE;
 }
 

@@ -113,3 +113,25 @@ EOF
     done
     kill "$server"
 }
+
+@test "--pcap writes what passed each interface, as others can read it" {
+    printf '[campaign]\nname = t\nseed = 3\ntrials = 2\ntimeout = 600ms\nnats-a = port-restricted\nnats-b = linux-strict\ntechniques = portspray:punch\n[link]\nrtt = 4ms\n' >"$DIR/c.ini"
+    run -0 "$BIN/bench" run "$DIR/c.ini" --out "$DIR/out" --pcap "$DIR/pcap"
+    local cell=$DIR/pcap/port-restricted+linux-strict+portspray-punch+rtt4
+    [ "$(cd "$cell" && echo *)" = "a-out.pcap a.pcap b-out.pcap s.pcap" ]
+    # Nobody can make a folder there, not even root.
+    run -1 "$BIN/bench" run "$DIR/c.ini" --out "$DIR/out2" --pcap /proc/none
+    [ "${#lines[@]}" = 1 ]
+    [[ $output =~ "--pcap /proc/none cannot be written" ]]
+    [ ! -e "$DIR/out2" ]
+    run -1 "$BIN/bench" lab -a open -b open --run-a true --pcap /proc/none
+    [ "${#lines[@]}" = 1 ]
+    run -1 "$BIN/bench" lab -a open -b open --run-a true --pcap "$DIR/p" --pcap-limit 3x
+    command -v tshark >/dev/null || skip "tshark, which is only for development, is not installed"
+    for f in "$cell"/*.pcap; do
+        tshark -r "$f" -o ip.check_checksum:TRUE -o tcp.check_checksum:TRUE -o udp.check_checksum:TRUE 2>/dev/null >"$DIR/text"
+        [ "$(wc -l <"$DIR/text")" -gt 20 ]
+        [ "$(tshark -r "$f" -o ip.check_checksum:TRUE -o tcp.check_checksum:TRUE -o udp.check_checksum:TRUE \
+            -Y 'ip.checksum.status == Bad or tcp.checksum.status == Bad or udp.checksum.status == Bad or _ws.malformed' 2>/dev/null | wc -l)" = 0 ]
+    done
+}

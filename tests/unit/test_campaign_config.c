@@ -263,6 +263,22 @@ static void percentages(void **state)
         assert_int_equal(campaign_parse_percent(bad[i], &p), -EINVAL);
 }
 
+static void sizes_are_read(void **state)
+{
+    static const char *const bad[] = {"", "M", "-1", "1.5M", "3x", "17179869184G", "99999999999999999999999", "1M1"};
+    uint64_t n = 7;
+    (void)state;
+    for (size_t i = 0; i < BASE_ARRAY_LEN(bad); i++)
+        assert_true(campaign_parse_size(bad[i], &n) < 0);
+    assert_int_equal(n, 7);
+    assert_int_equal(campaign_parse_size("4096", &n), 0);
+    assert_int_equal(n, 4096);
+    assert_int_equal(campaign_parse_size("500k", &n), 0);
+    assert_int_equal(n, 512000);
+    assert_int_equal(campaign_parse_size("3G", &n), 0);
+    assert_int_equal(n, 3ULL << 30);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -278,6 +294,7 @@ int main(void)
         cmocka_unit_test(links_add_up),
         cmocka_unit_test(the_last_matching_line_rules),
         cmocka_unit_test(percentages),
+        cmocka_unit_test(sizes_are_read),
     };
     return cmocka_run_group_tests_name("campaign_config", tests, NULL, NULL);
 }
