@@ -50,6 +50,8 @@ static int tun_configure(struct lab_host *host, const char *dev)
             res = lab_nl_default_route(&nl, dev, NULL, &addrs[i]);
         *done = true;
     }
+    for (size_t i = 0; i < n && res == 0; i++)
+        res = lab_nl_wait_addr(&nl, &addrs[i]);
     lab_nl_close(&nl);
     return res;
 }

@@ -2,6 +2,7 @@
 #include <endian.h>
 #include <errno.h>
 #include <libmnl/libmnl.h>
+#include <linux/if.h>
 #include <linux/if_addr.h>
 #include <linux/if_link.h>
 #include <linux/neighbour.h>
@@ -11,7 +12,6 @@
 #include <linux/netfilter/nfnetlink_conntrack.h>
 #include <linux/rtnetlink.h>
 #include <linux/veth.h>
-#include <net/if.h>
 #include <string.h>
 #include <time.h>
 
@@ -117,6 +117,46 @@ int lab_nl_link_up(struct lab_nl *nl, const char *dev, unsigned txqlen)
     return talk(nl, nlh);
 }
 
+static int on_link(const struct nlmsghdr *nlh, void *data)
+{
+    uint8_t *state = data;
+    const struct nlattr *attr;
+    mnl_attr_for_each(attr, nlh, sizeof(struct ifinfomsg))
+    {
+        if (mnl_attr_get_type(attr) == IFLA_OPERSTATE)
+            *state = mnl_attr_get_u8(attr);
+    }
+    return MNL_CB_OK;
+}
+
+/* What the kernel leaves to deferred work is done in less than a millisecond when it is idle. */
+#define READY_STEP_NS  (100 * BASE_NS_PER_US)
+#define READY_LIMIT_NS (2 * BASE_NS_PER_S)
+
+/* False: it took too long. */
+static bool wait_a_step(uint64_t since_ns)
+{
+    static const struct timespec step = {.tv_nsec = READY_STEP_NS};
+    nanosleep(&step, NULL);
+    return base_now_ns() < since_ns + READY_LIMIT_NS;
+}
+
+int lab_nl_wait_ready(struct lab_nl *nl, const char *dev)
+{
+    uint64_t since = base_now_ns();
+    do {
+        struct request req;
+        uint8_t state = IF_OPER_UNKNOWN;
+        struct nlmsghdr *nlh = request_start(&req, RTM_GETLINK, NLM_F_ACK);
+        mnl_nlmsg_put_extra_header(nlh, sizeof(struct ifinfomsg));
+        mnl_attr_put_strz(nlh, IFLA_IFNAME, dev);
+        int res = exchange(nl, nlh, on_link, &state);
+        if (res < 0 || state == IF_OPER_UP)
+            return res;
+    } while (wait_a_step(since));
+    return -ETIMEDOUT;
+}
+
 int lab_nl_veth(struct lab_nl *nl, const char *dev, const uint8_t mac[6], const char *peer, int peer_ns,
                 const uint8_t peer_mac[6])
 {
@@ -184,6 +224,35 @@ int lab_nl_addr(struct lab_nl *nl, const char *dev, const union base_ep *addr, u
     put_addr(nlh, IFA_LOCAL, addr);
     put_addr(nlh, IFA_ADDRESS, addr);
     return talk(nl, nlh);
+}
+
+static int on_route(const struct nlmsghdr *nlh, void *data)
+{
+    const struct rtmsg *route = mnl_nlmsg_get_payload(nlh);
+    uint8_t *type = data;
+    *type = route->rtm_type;
+    return MNL_CB_OK;
+}
+
+int lab_nl_wait_addr(struct lab_nl *nl, const union base_ep *addr)
+{
+    uint64_t since = base_now_ns();
+    if (addr->sa.sa_family == AF_INET)
+        return 0;
+    do {
+        struct request req;
+        uint8_t type = RTN_UNSPEC;
+        struct nlmsghdr *nlh = request_start(&req, RTM_GETROUTE, NLM_F_ACK);
+        struct rtmsg *route = mnl_nlmsg_put_extra_header(nlh, sizeof(*route));
+        route->rtm_family = AF_INET6;
+        route->rtm_dst_len = 128;
+        put_addr(nlh, RTA_DST, addr);
+        int res = exchange(nl, nlh, on_route, &type);
+        /* Before its time there may be no route at all. */
+        if (type == RTN_LOCAL || (res < 0 && res != -ENETUNREACH && res != -EHOSTUNREACH))
+            return res;
+    } while (wait_a_step(since));
+    return -ETIMEDOUT;
 }
 
 int lab_nl_default_route(struct lab_nl *nl, const char *dev, const union base_ep *gateway, const union base_ep *source)

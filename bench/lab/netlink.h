@@ -26,6 +26,12 @@ void lab_nl_close(struct lab_nl *nl);
 
 /* Sets a device up; txqlen 0 leaves its queue as it is. */
 int lab_nl_link_up(struct lab_nl *nl, const char *dev, unsigned txqlen);
+/* Waits until a device that is up can send and receive (RFC 2863: operational): a veth's second side wakes the first
+ * one in the background, and until then what is sent to it is dropped. -ETIMEDOUT after 2 s. */
+int lab_nl_wait_ready(struct lab_nl *nl, const char *dev);
+/* Waits until an address of a device that is up is taken for our own: IPv6 addresses become so in the background, and
+ * until then what comes to them is dropped. -ETIMEDOUT after 2 s. */
+int lab_nl_wait_addr(struct lab_nl *nl, const union base_ep *addr);
 /* A pair of Ethernet devices: `dev` here, `peer` in the namespace peer_ns; their MAC addresses are given, so that
  * both sides can know each other without ARP. */
 int lab_nl_veth(struct lab_nl *nl, const char *dev, const uint8_t mac[6], const char *peer, int peer_ns,

@@ -204,6 +204,22 @@ static int build_inside(struct lab_host *host, const union base_ep *gateway, cha
     return res < 0 ? lab_host_fail(host, res, "could not set the router's sysctls or conntrack", err) : 0;
 }
 
+static int wait_ready(int netns, const char *dev, const union base_ep *addr)
+{
+    struct lab_nl nl;
+    int saved, res = lab_ns_enter(netns, &saved);
+    if (res < 0)
+        return res;
+    res = lab_nl_open(&nl);
+    if (res == 0)
+        res = lab_nl_wait_ready(&nl, dev);
+    if (res == 0)
+        res = lab_nl_wait_addr(&nl, addr);
+    lab_nl_close(&nl);
+    lab_ns_leave(saved);
+    return res;
+}
+
 int lab_router_build(struct lab_host *host, char err[LAB_ERROR_LEN])
 {
     union base_ep gateway = lab_gateway_of(&host->own);
@@ -224,7 +240,12 @@ int lab_router_build(struct lab_host *host, char err[LAB_ERROR_LEN])
         return lab_host_fail(host, res, "could not enter the host's namespace", err);
     res = lan_host_side(host, &gateway);
     lab_ns_leave(saved);
-    return res < 0 ? lab_host_fail(host, res, "could not give the host its address and route", err) : 0;
+    if (res < 0)
+        return lab_host_fail(host, res, "could not give the host its address and route", err);
+    res = wait_ready(host->netns, LAB_HOST, &host->own);
+    if (res == 0)
+        res = wait_ready(host->router.netns, LAB_LAN, &gateway);
+    return res < 0 ? lab_host_fail(host, res, "its link to the router does not come up", err) : 0;
 }
 
 void lab_router_close(struct lab_router *router)
