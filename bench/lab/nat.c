@@ -73,10 +73,10 @@ static void settle(struct lab_nat *nat, uint32_t session, const struct nat_packe
     }
     if (verdict == NAT_TCP_REOPEN)
         reopen(nat, nat_session(nat, session), p);
+    enum nat_touch touch = verdict == NAT_TCP_IGNORE ? NAT_SEEN : verdict == NAT_TCP_DOUBT ? NAT_DOUBTED : NAT_REFRESH;
     if (verdict == NAT_TCP_REOPEN || changed)
-        nat_session_touch(nat, session, outward, NAT_MOVED, p->now_ns);
-    else
-        nat_session_touch(nat, session, outward, verdict == NAT_TCP_IGNORE ? NAT_SEEN : NAT_REFRESH, p->now_ns);
+        touch = NAT_MOVED;
+    nat_session_touch(nat, session, outward, touch, p->now_ns);
 }
 
 /* Finds or makes the session of an outbound packet, and follows it; *external becomes its external endpoint. */

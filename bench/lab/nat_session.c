@@ -6,7 +6,7 @@
 
 #include "bench/lab/nat_state.h"
 
-/* What a closed connection's leftovers may still need (conntrack's time for the state). */
+/* What a closed connection's leftovers may still need, or one that a RST has put in doubt (conntrack's time). */
 #define CLOSE_S 10u
 
 /* ---- the heap of deadlines ------------------------------------------------------------------- */
@@ -256,6 +256,11 @@ void nat_session_expire(struct lab_nat *nat, uint64_t now_ns)
 
 /* ---- timers ---------------------------------------------------------------------------------- */
 
+static unsigned close_s(const struct lab_profile *p)
+{
+    return p->tcp_closing_s < CLOSE_S ? p->tcp_closing_s : CLOSE_S;
+}
+
 static unsigned timeout_of(const struct lab_nat *nat, const struct nat_session *s, uint8_t proto)
 {
     const struct lab_profile *p = &nat->profile;
@@ -272,7 +277,7 @@ static unsigned timeout_of(const struct lab_nat *nat, const struct nat_session *
     case NAT_TCP_TIME_WAIT:
         return p->tcp_closing_s;
     case NAT_TCP_CLOSE:
-        return p->tcp_closing_s < CLOSE_S ? p->tcp_closing_s : CLOSE_S;
+        return close_s(p);
     default:
         return p->tcp_syn_sent_s;
     }
@@ -294,6 +299,8 @@ void nat_session_touch(struct lab_nat *nat, uint32_t session, bool outbound, enu
     bool may = touch == NAT_REFRESH && (outbound || nat->profile.refresh == LAB_REFRESH_BOTH);
     if (may || touch == NAT_MOVED)
         set_deadline(nat, s, nat_after(now_ns, timeout_of(nat, s, m->proto)));
+    else if (touch == NAT_DOUBTED)
+        set_deadline(nat, s, nat_after(now_ns, close_s(&nat->profile)));
 }
 
 /* ---- making ---------------------------------------------------------------------------------- */

@@ -355,6 +355,7 @@ enum nat_tcp_verdict {
     NAT_TCP_PASS,    /* belongs to the connection */
     NAT_TCP_IGNORE,  /* passes, and says nothing about it */
     NAT_TCP_INVALID, /* dropped */
+    NAT_TCP_DOUBT,   /* passes, and ends the session soon unless something else does */
     NAT_TCP_KILL,    /* passes, and ends the session at once */
     NAT_TCP_REOPEN,  /* a SYN on a finished connection: a new one */
 };
@@ -397,8 +398,8 @@ uint32_t nat_session_find(const struct lab_nat *nat, uint32_t mapping, const str
 enum lab_nat_drop nat_session_open(struct lab_nat *nat, uint32_t *mapping, const struct nat_ep *in,
                                    const struct nat_ep *remote, const struct nat_packet *p, bool from_inside,
                                    uint32_t *session);
-/* What a packet does to its session's timer: nothing, what `refresh` says, or restart it in any case. */
-enum nat_touch { NAT_SEEN, NAT_REFRESH, NAT_MOVED };
+/* What a packet does to its session's timer: nothing, what `refresh` says, restart it in any case, or shorten it. */
+enum nat_touch { NAT_SEEN, NAT_REFRESH, NAT_MOVED, NAT_DOUBTED };
 /* A packet of the session passed: what the inside sent opens the filter, and the timer restarts if it may. */
 void nat_session_touch(struct lab_nat *nat, uint32_t session, bool outbound, enum nat_touch touch, uint64_t now_ns);
 /* Ends a session, and its mapping with the last one. */

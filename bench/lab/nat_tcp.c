@@ -476,7 +476,7 @@ static enum nat_tcp_verdict track_reset(const struct lab_nat *nat, struct nat_se
     if (!is_answered(session))
         return NAT_TCP_KILL;
     if (reset == RESET_CHALLENGED)
-        return NAT_TCP_PASS;
+        return NAT_TCP_DOUBT;
     *changed = true;
     session->tcp_state = NAT_TCP_CLOSE;
     return NAT_TCP_PASS;
@@ -525,7 +525,8 @@ static enum nat_tcp_verdict track_state(const struct lab_nat *nat, struct nat_se
     if (is_answered(session) && next == NAT_TCP_ESTABLISHED &&
         (before == NAT_TCP_SYN_RECV || before == NAT_TCP_ESTABLISHED))
         session->assured = true;
-    return NAT_TCP_PASS;
+    /* A SYN again does not restart the timer of one that nobody has answered. */
+    return s->flags == NAT_SYN && before == NAT_TCP_SYN_SENT && !is_answered(session) ? NAT_TCP_IGNORE : NAT_TCP_PASS;
 }
 
 enum nat_tcp_verdict nat_tcp_track(const struct lab_nat *nat, struct nat_session *session, const struct nat_packet *p,
