@@ -19,15 +19,16 @@ say = $(if $(V),@:,@printf '  %-7s %s\n' $(1) $(2))
 
 # ---- the rooms: each is one library, and lists what it stands on ---------------------------------
 
-ROOMS      := predict base loop wire record lab peer
+ROOMS      := predict base hist loop wire record lab peer
 predict_SRC := $(filter-out predict/main.c predict/cmd_%.c,$(wildcard predict/*.c))
 base_SRC   := $(wildcard bench/base/*.c)
+hist_SRC   := $(wildcard bench/hist/*.c)
 loop_SRC   := $(wildcard bench/loop/*.c)
 wire_SRC   := $(wildcard bench/wire/*.c)
 record_SRC := $(wildcard bench/record/*.c)
 lab_SRC    := $(wildcard bench/lab/*.c)
 peer_SRC   := $(wildcard bench/peer/*.c)
-LIBS       := $(patsubst %,$(BUILD)/lib%.a,peer lab record wire loop base predict)
+LIBS       := $(patsubst %,$(BUILD)/lib%.a,peer lab record hist wire loop base predict)
 
 PROGRAMS       := rendezvous bench simopen portspray
 rendezvous_SRC := $(wildcard bench/rendezvous/*.c)
@@ -48,19 +49,19 @@ FUZZ := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 LABT := $(patsubst tests/lab/%.c,$(BUILD)/tests/%,$(wildcard tests/lab/*.c))
 CLIT := $(patsubst tests/cli/%.c,$(BUILD)/tests/%,$(wildcard tests/cli/*.c))
 
-SYSTEM_LIBS := -luring -ljansson -lcrypto -lmnl -linih -lm
+SYSTEM_LIBS := -luring -ljansson -lcrypto -lmnl -linih -lz -lm
 
 CPPFLAGS += -D_GNU_SOURCE -I.
 ALL_CFLAGS = -std=gnu11 $(WARNINGS) $(CFLAGS) -MMD -MP
 objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 
-.PHONY: all bench test unit cli lab lint asan perf fuzz fuzz-seeds install uninstall clean deps deps-dev need-build
+.PHONY: all bench test unit cli lab lint asan perf hlog-check fuzz fuzz-seeds install uninstall clean deps deps-dev need-build
 all: $(BINS)
 
 # The toolchain may be missing on a fresh machine: say so instead of failing on the first file.
 need-build:
 	$(Q)command -v $(CC) >/dev/null && command -v pkg-config >/dev/null && \
-	  pkg-config --exists liburing jansson libcrypto libmnl inih || \
+	  pkg-config --exists liburing jansson libcrypto libmnl inih zlib || \
 	  { echo "make: build packages are missing: run 'sudo make deps'" >&2; exit 1; }
 
 $(BUILD)/obj/%.o: %.c | need-build
@@ -108,6 +109,7 @@ $(BUILD)/$(2)/$(basename $(notdir $(1))): $(BUILD)/obj/$(1:.c=.o) $(BUILD)/libpr
 endef
 $(foreach t,$(wildcard tests/unit/test_*.c tests/lab/*.c tests/cli/*.c),$(eval $(call test_rule,$(t),tests)))
 $(foreach t,$(wildcard tests/perf/*.c),$(eval $(call test_rule,$(t),perf)))
+$(foreach t,$(wildcard tests/dev/*.c),$(eval $(call test_rule,$(t),dev)))
 
 # ---- what people type ----------------------------------------------------------------------------
 
@@ -134,6 +136,10 @@ asan:
 perf: all unit-programs
 	$(Q)BUILD=$(BUILD) tests/perf/run
 
+# For development: latency logs against an independent implementation; needs node, npm and its registry.
+hlog-check: $(BUILD)/dev/hlog
+	$(Q)BUILD=$(BUILD) tests/dev/hlog-check
+
 # Seed corpora run through every fuzz target in `make test`; `make fuzz` searches on with clang's libFuzzer.
 FUZZ_SECONDS ?= 60
 $(BUILD)/fuzz-seeds/%: $(BUILD)/obj/tests/fuzz/%.o $(BUILD)/obj/tests/fuzz/driver.o $(BUILD)/libprograms.a $(LIBS)
@@ -141,7 +147,7 @@ $(BUILD)/fuzz-seeds/%: $(BUILD)/obj/tests/fuzz/%.o $(BUILD)/obj/tests/fuzz/drive
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -Wl,--as-needed $(SYSTEM_LIBS)
 
 # What parses foreign bytes, and what that needs.
-FUZZ_SRC := $(wire_SRC) $(base_SRC) $(record_SRC) $(filter-out %/nat_box.c,$(wildcard bench/lab/nat*.c)) bench/lab/packet.c
+FUZZ_SRC := $(wire_SRC) $(base_SRC) $(hist_SRC) $(record_SRC) $(filter-out %/nat_box.c,$(wildcard bench/lab/nat*.c)) bench/lab/packet.c
 $(BUILD)/fuzz/%: tests/fuzz/%.c $(FUZZ_SRC) | need-build
 	$(call say,FUZZ,$@)
 	$(Q)mkdir -p $(@D)
@@ -169,10 +175,10 @@ clean:
 
 # ---- packages (Debian names) ---------------------------------------------------------------------
 
-PACKAGES_BUILD := gcc libc6-dev make pkg-config git liburing-dev libjansson-dev libssl-dev libmnl-dev libinih-dev
+PACKAGES_BUILD := gcc libc6-dev make pkg-config git liburing-dev libjansson-dev libssl-dev libmnl-dev libinih-dev zlib1g-dev
 PACKAGES_RUN   := nftables
 PACKAGES_TEST  := libcmocka-dev bats iproute2 jq procps util-linux
-PACKAGES_DEV   := clang clang-format clang-tidy libclang-rt-14-dev cppcheck shellcheck valgrind coturn
+PACKAGES_DEV   := clang clang-format clang-tidy libclang-rt-14-dev cppcheck shellcheck valgrind coturn nodejs npm
 deps:
 	$(Q)tests/deps $(PACKAGES_BUILD) $(PACKAGES_RUN) $(PACKAGES_TEST)
 deps-dev: deps
