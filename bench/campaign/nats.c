@@ -17,11 +17,19 @@ static json_t *counters_json(const struct lab_nat_view *v)
     return out;
 }
 
+static json_t *behind_json(const struct lab_nat_view *v)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < v->n_behind; i++)
+        json_array_append_new(list, json_string(v->behind[i]));
+    return list;
+}
+
 static json_t *view_json(const struct lab_nat_view *v)
 {
-    return json_pack("{s:[s], s:s, s:s, s:i, s:I, s:o}", "behind", lab_host_name(v->host), "profile", v->profile,
-                     "backend", v->backend == LAB_BACKEND_NETFILTER ? "netfilter" : "emulated", "level",
-                     (int)v->level + 1, "mappings", (json_int_t)v->mappings, "counters", counters_json(v));
+    return json_pack("{s:o, s:s, s:s, s:i, s:I, s:o}", "behind", behind_json(v), "profile", v->profile, "backend",
+                     v->backend == LAB_BACKEND_NETFILTER ? "netfilter" : "emulated", "level", (int)v->level + 1,
+                     "mappings", (json_int_t)v->mappings, "counters", counters_json(v));
 }
 
 json_t *campaign_nats_json(struct lab *lab)

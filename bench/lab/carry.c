@@ -2,6 +2,9 @@
  * The way of a packet: out of one host's TUN device, through its NATs, over two access links, through the other's NATs,
  * into its TUN device. Everything that happens once a packet is here.
  *
+ * A host behind a shared NAT is in that one's inside network: its packets go to its neighbour there over their two
+ * links, or over its own link to the shared NAT, which sends them on from its own place as a host would.
+ *
  * TUN devices are polled through the ring and drained with plain read(): a TUN read submitted to io_uring is handed
  * to a worker thread, which costs fifty times as much.
  */
@@ -39,11 +42,17 @@ static union base_ep router_v4, router_v6;
 /* ---- delivery -------------------------------------------------------------------------------- */
 
 static void forward(struct lab_host *from, uint8_t *data, size_t len);
+static void enter(struct lab_host *shared, uint8_t *data, size_t len);
+static void leave(struct lab_host *host, uint8_t *data, size_t len);
 static void arm(struct lab *lab);
 
-static void put(struct lab_host *to, const uint8_t *data, size_t len)
+static void put(struct lab_host *to, uint8_t *data, size_t len)
 {
     struct lab_counters *c = &to->lab->counters;
+    if (to->shared) {
+        enter(to, data, len);
+        return;
+    }
     ssize_t n = write(to->tun, data, len);
     if (n == (ssize_t)len) {
         c->packets++;
@@ -54,7 +63,7 @@ static void put(struct lab_host *to, const uint8_t *data, size_t len)
 }
 
 /* What came out of a host's NAT. */
-static void carry(struct lab_host *host, enum lab_box_exit exit, const struct lab_box_packet *packet)
+static void carry(struct lab_host *host, enum lab_box_exit exit, struct lab_box_packet *packet)
 {
     if (exit == LAB_BOX_INSIDE)
         put(host, packet->data, packet->len);
@@ -83,8 +92,8 @@ static void deliver(struct lab_host *to, uint8_t *data, size_t len)
 
 /* ---- links ----------------------------------------------------------------------------------- */
 
-/* Which lane a parcel of the queue enters next. */
-enum { STAGE_ARRIVED, STAGE_DOWN };
+/* Where a parcel of the queue is: at its receiver's outside; before the way down to there; at a shared NAT's inside. */
+enum { STAGE_ARRIVED, STAGE_DOWN, STAGE_INSIDE };
 
 static void send_later(struct lab_host *to, uint64_t due_ns, uint32_t stage, const uint8_t *data, size_t len)
 {
@@ -93,16 +102,24 @@ static void send_later(struct lab_host *to, uint64_t due_ns, uint32_t stage, con
         lab->counters.overflow++;
         return;
     }
-    lab->counters.delayed += stage == STAGE_ARRIVED;
+    lab->counters.delayed += stage != STAGE_DOWN;
     arm(lab);
 }
 
+static void arrive(struct lab_host *to, uint32_t stage, uint8_t *data, size_t len)
+{
+    if (stage == STAGE_INSIDE)
+        leave(to, data, len);
+    else
+        deliver(to, data, len);
+}
+
 /* Delivering rewrites a packet, and a copy of it may be needed still. */
-static void deliver_copy(struct lab_host *to, const uint8_t *data, size_t len)
+static void arrive_copy(struct lab_host *to, uint32_t stage, const uint8_t *data, size_t len)
 {
     uint8_t copy[PACKET_MAX];
     memcpy(copy, data, len);
-    deliver(to, copy, len);
+    arrive(to, stage, copy, len);
 }
 
 static void count(struct lab *lab, const struct lab_crossing *crossing)
@@ -117,12 +134,12 @@ static void settle(struct lab_host *to, uint32_t stage, const struct lab_crossin
                    uint64_t now)
 {
     for (unsigned i = 0; i < crossing->n; i++)
-        if (stage != STAGE_ARRIVED || crossing->due_ns[i] > now)
+        if (stage == STAGE_DOWN || crossing->due_ns[i] > now)
             send_later(to, crossing->due_ns[i], stage, data, len);
         else if (i + 1 < crossing->n)
-            deliver_copy(to, data, len);
+            arrive_copy(to, stage, data, len);
         else
-            deliver(to, data, len);
+            arrive(to, stage, data, len);
 }
 
 static void cross(struct lab_host *from, struct lab_host *to, uint8_t *data, size_t len, uint64_t now)
@@ -131,6 +148,26 @@ static void cross(struct lab_host *from, struct lab_host *to, uint8_t *data, siz
     bool alone = lab_lane_alone(&to->down);
     lab_lane_cross(&from->up, alone ? NULL : &to->down, &from->rng, now, len, &from->last_ns[to->index], &crossing);
     count(from->lab, &crossing);
+    settle(to, alone ? STAGE_DOWN : STAGE_ARRIVED, &crossing, data, len, now);
+}
+
+/* From a host to the inside of the shared NAT that it is behind. */
+static void cross_up(struct lab_host *from, uint8_t *data, size_t len, uint64_t now)
+{
+    struct lab_crossing crossing;
+    lab_lane_cross(&from->up, NULL, &from->rng, now, len, &from->last_ns[from->above->index], &crossing);
+    count(from->lab, &crossing);
+    settle(from->above, STAGE_INSIDE, &crossing, data, len, now);
+}
+
+/* From the inside of a shared NAT to a host behind it. */
+static void cross_in(struct lab_host *shared, struct lab_host *to, uint8_t *data, size_t len, uint64_t now)
+{
+    struct lab_crossing crossing = {.due_ns = {now}, .n = 1};
+    bool alone = lab_lane_alone(&to->down);
+    if (!alone)
+        lab_lane_cross(&to->down, NULL, &shared->rng, now, len, &shared->last_ns[to->index], &crossing);
+    count(shared->lab, &crossing);
     settle(to, alone ? STAGE_DOWN : STAGE_ARRIVED, &crossing, data, len, now);
 }
 
@@ -196,7 +233,7 @@ static void timer_done(struct loop_op *op, int res)
             cross_down(parcel, now);
         } else {
             lab_lateness_add(&lab->late, base_now_ns() - parcel->due_ns);
-            deliver(parcel->to, parcel->data, parcel->len);
+            arrive(parcel->to, parcel->stage, parcel->data, parcel->len);
         }
         free(parcel);
     }
@@ -245,6 +282,14 @@ static void forward(struct lab_host *from, uint8_t *data, size_t len)
         lab->counters.bad_source++;
         return;
     }
+    if (from->above) {
+        struct lab_host *neighbour = lab_directory_find(&from->above->inside, packet.dst);
+        if (neighbour)
+            cross(from, neighbour, data, packet.len, now);
+        else
+            cross_up(from, data, packet.len, now);
+        return;
+    }
     if (!lab_packet_hop(data, packet.version)) {
         expire(from, data, &packet, now);
         return;
@@ -256,7 +301,20 @@ static void forward(struct lab_host *from, uint8_t *data, size_t len)
         lab->counters.no_route++;
 }
 
-/* A packet that a host's TUN gave us. */
+/* What a shared NAT let through, or sent back, to the inside. */
+static void enter(struct lab_host *shared, uint8_t *data, size_t len)
+{
+    struct lab_packet packet;
+    struct lab_host *to = NULL;
+    if (lab_packet_parse(data, len, &packet) && grow_last(shared) == 0)
+        to = lab_directory_find(&shared->inside, packet.dst);
+    if (to)
+        cross_in(shared, to, data, packet.len, base_now_ns());
+    else
+        shared->lab->counters.no_route++;
+}
+
+/* A packet that a host's TUN gave us, or that came to a shared NAT from inside. */
 static void leave(struct lab_host *host, uint8_t *data, size_t len)
 {
     struct lab_box_packet packet;
@@ -306,7 +364,8 @@ void lab_carry_join(struct lab_host *host, const struct lab_link *link)
 
 void lab_carry_start(struct lab_host *host)
 {
-    loop_poll(host->lab->loop, &host->readable, host->tun, POLLIN);
+    if (host->tun >= 0)
+        loop_poll(host->lab->loop, &host->readable, host->tun, POLLIN);
 }
 
 void lab_carry_leave(struct lab_host *host)

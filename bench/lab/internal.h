@@ -24,8 +24,8 @@ struct lab_router {
     struct lab_counter base[LAB_ROUTER_COUNTERS]; /* at the last reset */
 };
 
-/* A NAT, and the one that it is under. */
-#define LAB_BOX_MAX 2
+/* A NAT, the one that it is under, and so on. */
+#define LAB_BOX_MAX LAB_CHAIN_MAX
 
 /* The emulated NATs between a host and the internet, from the inside out. Unused: n is 0. */
 struct lab_box {
@@ -36,12 +36,27 @@ struct lab_box {
     unsigned n;
 };
 
+struct lab_host;
+
+/* Which host has an address: open addressing, never more than half full, nothing is ever removed. */
+struct lab_directory {
+    struct {
+        struct lab_addr addr;
+        struct lab_host *host; /* NULL = free */
+    } * slots;
+    size_t size; /* a power of two */
+    size_t n;
+};
+
 struct lab_host {
     struct lab *lab;
     char name[64];
-    size_t index; /* in lab->hosts */
+    size_t index;           /* in lab->hosts */
+    struct lab_host *above; /* the shared NAT that it is behind; NULL = the internet */
+    bool shared;            /* no host, but a NAT that some are behind: no namespace and no TUN */
+    struct lab_directory inside;
     struct lab_profile profile;
-    union base_ep addrs[LAB_MAX_PUBLIC]; /* on the internet side */
+    union base_ep addrs[LAB_MAX_PUBLIC]; /* on its outside */
     struct lab_addr keys[LAB_MAX_PUBLIC];
     size_t n_addrs;
     union base_ep own; /* what lab_host_addr() tells */
@@ -55,16 +70,6 @@ struct lab_host {
     struct base_bucket icmp;
     uint64_t *last_ns; /* latest arrival from here, by the receiver's index; at its lane, where that stands alone */
     size_t n_last;
-};
-
-/* Which host has an address: open addressing, never more than half full, nothing is ever removed. */
-struct lab_directory {
-    struct {
-        struct lab_addr addr;
-        struct lab_host *host; /* NULL = free */
-    } * slots;
-    size_t size; /* a power of two */
-    size_t n;
 };
 
 struct lab_spawner {
@@ -107,8 +112,10 @@ void lab_carry_leave(struct lab_host *host);
 
 /* ---- lab.c ----------------------------------------------------------------------------------- */
 
-/* Whether it is one of the host's addresses on the internet side. */
+/* Whether it is one of the host's addresses on its outside. */
 bool lab_host_has(const struct lab_host *host, struct lab_addr addr);
+/* Who is where its outside is: the internet, or the inside of a shared NAT. */
+struct lab_directory *lab_host_network(struct lab_host *host);
 
 /* ---- router.c -------------------------------------------------------------------------------- */
 

@@ -44,6 +44,7 @@ static void host_free(struct lab_host *host)
     lab_host_close(host);
     lab_capture_close(host);
     lab_carry_leave(host);
+    lab_directory_free(&host->inside);
     free(host);
 }
 
@@ -79,53 +80,97 @@ static size_t pool_addrs(const union base_ep *first, unsigned pool, union base_e
     return n;
 }
 
-static int host_facts(struct lab_host *host, const union base_ep *public_addrs, size_t n_public,
-                      const union base_ep *private_addr, char err[LAB_ERROR_LEN])
+struct lab_directory *lab_host_network(struct lab_host *host)
 {
-    bool has_router = host->profile.backend != LAB_BACKEND_NONE;
-    union base_ep pool[LAB_MAX_PUBLIC];
-    if (n_public > 0 && host->box.n && public_addrs[0].sa.sa_family != AF_INET)
-        return lab_host_fail(host, -EINVAL, "an emulated NAT needs an IPv4 address", err);
-    if (n_public == 1 && host->box.n) {
-        if ((ntohl(public_addrs[0].v4.sin_addr.s_addr) & 255) + lab_box_pool(&host->box) > 255)
-            return lab_host_fail(host, -EINVAL, "its NAT's pool does not fit behind that address", err);
-        n_public = pool_addrs(public_addrs, lab_box_pool(&host->box), pool);
-        public_addrs = pool;
+    return host->above ? &host->above->inside : &host->lab->directory;
+}
+
+static unsigned own_nats(const struct lab_host *host)
+{
+    return host->profile.backend == LAB_BACKEND_NETFILTER ? 1 : host->box.n;
+}
+
+/* A host behind a shared NAT has its outside in that one's /24. */
+static int check_behind(struct lab_host *host, const struct lab_place *place, char err[LAB_ERROR_LEN])
+{
+    unsigned nats = own_nats(host);
+    if (!place->behind)
+        return 0;
+    if (!place->behind->shared)
+        return lab_host_fail(host, -EINVAL, "only a shared NAT has hosts behind it", err);
+    for (const struct lab_host *h = place->behind; h; h = h->above)
+        nats += own_nats(h);
+    if (nats > LAB_CHAIN_MAX)
+        return lab_host_fail(host, -EINVAL, "at most four NATs, one behind the other", err);
+    union base_ep gateway = lab_gateway_of(&place->behind->own);
+    for (size_t i = 0; i < place->n_outside; i++) {
+        union base_ep here = place->outside[i].sa.sa_family == AF_INET ? lab_gateway_of(&place->outside[i]) : gateway;
+        if (place->outside[i].sa.sa_family != AF_INET || !base_ep_same_addr(&here, &gateway) ||
+            base_ep_same_addr(&place->outside[i], &gateway))
+            return lab_host_fail(host, -EINVAL, "it needs an address in the network of the NAT that it is behind", err);
     }
-    if (n_public == 0 || n_public > LAB_MAX_PUBLIC)
+    return 0;
+}
+
+static int take_outside(struct lab_host *host, const union base_ep *addrs, size_t n, char err[LAB_ERROR_LEN])
+{
+    if (n == 0 || n > LAB_MAX_PUBLIC)
         return lab_host_fail(host, -EINVAL, "a host has 1 to 16 public addresses", err);
-    if (has_router && (!private_addr || private_addr->sa.sa_family != public_addrs[0].sa.sa_family))
-        return lab_host_fail(host, -EINVAL, "a private address of the public one's family is needed", err);
-    for (size_t i = 0; i < n_public; i++) {
-        if (!base_ep_is_set(&public_addrs[i]) || base_ep_is_any(&public_addrs[i]))
+    for (size_t i = 0; i < n; i++) {
+        if (!base_ep_is_set(&addrs[i]) || base_ep_is_any(&addrs[i]))
             return lab_host_fail(host, -EINVAL, "a public address is not set", err);
-        host->addrs[i] = public_addrs[i];
+        host->addrs[i] = addrs[i];
         base_ep_set_port(&host->addrs[i], 0);
-        host->keys[i] = lab_addr_of(&public_addrs[i]);
-        if (lab_directory_find(&host->lab->directory, host->keys[i]) || lab_host_has(host, host->keys[i]))
+        host->keys[i] = lab_addr_of(&addrs[i]);
+        if (lab_directory_find(lab_host_network(host), host->keys[i]) || lab_host_has(host, host->keys[i]))
             return lab_host_fail(host, -EEXIST, "a public address is taken", err);
         host->n_addrs++;
     }
-    host->own = has_router ? *private_addr : host->addrs[0];
+    return 0;
+}
+
+static int host_facts(struct lab_host *host, const struct lab_place *place, char err[LAB_ERROR_LEN])
+{
+    bool has_router = host->profile.backend != LAB_BACKEND_NONE;
+    const union base_ep *outside = place->outside;
+    size_t n = place->n_outside;
+    union base_ep pool[LAB_MAX_PUBLIC];
+    if (n > 0 && host->box.n && outside[0].sa.sa_family != AF_INET)
+        return lab_host_fail(host, -EINVAL, "an emulated NAT needs an IPv4 address", err);
+    int res = check_behind(host, place, err);
+    if (res < 0)
+        return res;
+    if (n == 1 && host->box.n) {
+        if ((ntohl(outside[0].v4.sin_addr.s_addr) & 255) + lab_box_pool(&host->box) > 255)
+            return lab_host_fail(host, -EINVAL, "its NAT's pool does not fit behind that address", err);
+        n = pool_addrs(outside, lab_box_pool(&host->box), pool);
+        outside = pool;
+    }
+    if (n > 0 && has_router && (!place->inside || place->inside->sa.sa_family != outside[0].sa.sa_family))
+        return lab_host_fail(host, -EINVAL, "a private address of the public one's family is needed", err);
+    res = take_outside(host, outside, n, err);
+    if (res < 0)
+        return res;
+    host->own = has_router ? *place->inside : host->addrs[0];
     base_ep_set_port(&host->own, 0);
     return 0;
 }
 
-static struct lab_host *host_new(struct lab *lab, const char *name, const struct lab_profile *profile,
-                                 const struct lab_link *link)
+static struct lab_host *host_new(struct lab *lab, const struct lab_place *place)
 {
     struct lab_host *host = calloc(1, sizeof(*host));
     if (!host)
         return NULL;
     host->lab = lab;
-    snprintf(host->name, sizeof(host->name), "%s", name);
-    host->profile = *profile;
+    host->above = place->behind;
+    snprintf(host->name, sizeof(host->name), "%s", place->name);
+    host->profile = *place->profile;
     host->netns = host->tun = host->router.netns = host->router.count_fd = -1;
-    lab_carry_join(host, link);
+    lab_carry_join(host, &place->link);
     return host;
 }
 
-/* Joins a built host to the internet. */
+/* Joins a built host to the internet, or to the network of the NAT that it is behind. */
 static int host_publish(struct lab *lab, struct lab_host *host)
 {
     struct lab_host **grown = realloc(lab->hosts, (lab->n_hosts + 1) * sizeof(struct lab_host *));
@@ -133,7 +178,7 @@ static int host_publish(struct lab *lab, struct lab_host *host)
         return -ENOMEM;
     lab->hosts = grown;
     for (size_t i = 0; i < host->n_addrs; i++) {
-        int res = lab_directory_add(&lab->directory, host->keys[i], host);
+        int res = lab_directory_add(lab_host_network(host), host->keys[i], host);
         if (res < 0)
             return res;
     }
@@ -143,20 +188,22 @@ static int host_publish(struct lab *lab, struct lab_host *host)
     return 0;
 }
 
-int lab_add_host(struct lab *lab, const char *name, const struct lab_profile *profile,
-                 const union base_ep *public_addrs, size_t n_public, const union base_ep *private_addr,
-                 const struct lab_link *link, struct lab_host **out, char err[LAB_ERROR_LEN])
+static int add(struct lab *lab, const struct lab_place *place, bool shared, struct lab_host **out,
+               char err[LAB_ERROR_LEN])
 {
-    struct lab_host *host = host_new(lab, name, profile, link);
+    struct lab_host *host = host_new(lab, place);
     if (!host) {
-        snprintf(err, LAB_ERROR_LEN, "host %s: no memory", name);
+        snprintf(err, LAB_ERROR_LEN, "host %s: no memory", place->name);
         return -ENOMEM;
     }
+    host->shared = shared;
     int res = lab_box_profiles(host, err);
+    if (res == 0 && shared && host->box.n == 0)
+        res = lab_host_fail(host, -EINVAL, "a NAT that hosts share needs backend = emulated", err);
     if (res == 0)
-        res = host_facts(host, public_addrs, n_public, private_addr, err);
+        res = host_facts(host, place, err);
     if (res == 0)
-        res = lab_host_build(host, err);
+        res = shared ? lab_box_build(host, err) : lab_host_build(host, err);
     if (res == 0) {
         res = host_publish(lab, host);
         if (res < 0)
@@ -168,6 +215,29 @@ int lab_add_host(struct lab *lab, const char *name, const struct lab_profile *pr
     }
     *out = host;
     return 0;
+}
+
+int lab_add(struct lab *lab, const struct lab_place *place, struct lab_host **out, char err[LAB_ERROR_LEN])
+{
+    return add(lab, place, false, out, err);
+}
+
+int lab_add_shared(struct lab *lab, const struct lab_place *place, struct lab_host **out, char err[LAB_ERROR_LEN])
+{
+    return add(lab, place, true, out, err);
+}
+
+int lab_add_host(struct lab *lab, const char *name, const struct lab_profile *profile,
+                 const union base_ep *public_addrs, size_t n_public, const union base_ep *private_addr,
+                 const struct lab_link *link, struct lab_host **out, char err[LAB_ERROR_LEN])
+{
+    const struct lab_place place = {.name = name,
+                                    .profile = profile,
+                                    .outside = public_addrs,
+                                    .n_outside = n_public,
+                                    .inside = private_addr,
+                                    .link = *link};
+    return lab_add(lab, &place, out, err);
 }
 
 const char *lab_host_name(const struct lab_host *host)

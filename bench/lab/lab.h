@@ -145,12 +145,36 @@ int lab_create(struct lab **out, struct loop *loop, uint64_t seed, char err[LAB_
  * running; it runs the loop until its own ops have completed. */
 void lab_destroy(struct lab *lab);
 
+/* What a host, or a NAT that hosts share, begins with. Everything is copied. */
+struct lab_place {
+    const char *name; /* one of its own in the lab */
+    const struct lab_profile *profile;
+    struct lab_host *behind; /* a shared NAT of this lab; NULL = it is on the internet */
+    /* On the internet side, or in the network of the NAT that it is behind: the router's addresses, or the host's own
+     * with profile backend none; the first is the main one. Where one is given and the profile of an emulated NAT has a
+     * pool, the further ones follow that one in its /24. */
+    const union base_ep *outside;
+    size_t n_outside;
+    /* The host's address behind its router (a /24 with the router at .1; ignored without a router); of a shared NAT any
+     * address of the network inside. */
+    const union base_ep *inside;
+    struct lab_link link; /* between its outside and what is before it */
+};
+
+/* Adds a host with its router, if the profile has one. An emulated NAT is IPv4 only. 0, or -errno with err filled. */
+int lab_add(struct lab *lab, const struct lab_place *place, struct lab_host **out, char err[LAB_ERROR_LEN]);
+
 /*
- * Adds a host with its router, if the profile has one. `public_addrs` are the addresses on the internet side: the
- * router's, or the host's own with profile backend none; the first is the main one. `private_addr` is the host's
- * address behind the router (a /24 with the router at .1; ignored without a router). An emulated NAT is IPv4 only;
- * where one address is given and its profile has a pool, the further ones follow that one in its /24.
+ * Adds an emulated NAT that hosts and further such NATs can be behind: a home router with two hosts, a carrier NAT with
+ * two homes. Inside of it is one network: what is addressed to another one's address there goes there directly, without
+ * a hop; all else goes through the NAT, which sends it on or, for its own addresses, back inside as its profile's
+ * hairpin says. At most LAB_CHAIN_MAX NATs lie between a host and the internet. It has no namespace: of the functions
+ * for hosts, lab_host_name(), lab_host_addr() (any), lab_host_mappings() and lab_host_counters() may be used.
  */
+int lab_add_shared(struct lab *lab, const struct lab_place *place, struct lab_host **out, char err[LAB_ERROR_LEN]);
+#define LAB_CHAIN_MAX 4
+
+/* lab_add() of a host on the internet. */
 int lab_add_host(struct lab *lab, const char *name, const struct lab_profile *profile,
                  const union base_ep *public_addrs, size_t n_public, const union base_ep *private_addr,
                  const struct lab_link *link, struct lab_host **out, char err[LAB_ERROR_LEN]);
@@ -182,9 +206,9 @@ int lab_reset_nats(struct lab *lab);
 /*
  * From now on writes what passes each interface of the hosts that are there into pcap files in `dir`, which must exist,
  * each at most `limit` bytes long: NAME.pcap is host NAME's own, NAME-out.pcap the outside of its NAT, NAME-out2.pcap
- * the outside of the NAT that this one is under. Of a netfilter router only the outside passes through the lab. Packets
- * are there before their sender's link loses or delays them, and after the receiver's did. What fails later ends that
- * file, with one line on stderr. 0, or -errno with err filled.
+ * the outside of the NAT that this one is under; of a shared NAT NAME-in.pcap is the inside. Of a netfilter router only
+ * the outside passes through the lab. Packets are there before their sender's link loses or delays them, and after the
+ * receiver's did. What fails later ends that file, with one line on stderr. 0, or -errno with err filled.
  */
 int lab_capture(struct lab *lab, const char *dir, uint64_t limit, char err[LAB_ERROR_LEN]);
 
@@ -208,24 +232,27 @@ void lab_counters(struct lab *lab, struct lab_counters *out);
 /* Mappings in the host's router now; 0 without a router, or -errno. */
 int lab_host_mappings(struct lab *lab, struct lab_host *host, uint64_t *out);
 
-/* What the host's emulated NAT did since lab_add_host: "mappings-made", "replies", "drop-unsolicited", ...; of the NAT
- * that it is under, "outer-mappings-made", .... */
+/* What the host's own emulated NAT did since lab_add_host: "mappings-made", "replies", "drop-unsolicited", ...; of the
+ * NAT that it is under, "outer-mappings-made", ..., and then "outer2-", "outer3-". */
 struct lab_counter {
     char name[40];
     uint64_t value;
 };
-#define LAB_MAX_COUNTERS 64
+#define LAB_MAX_COUNTERS 128
 /* How many were written; 0 for a host without an emulated NAT. */
 int lab_host_counters(struct lab *lab, struct lab_host *host, struct lab_counter out[LAB_MAX_COUNTERS]);
 
 /* One NAT, and what it did since the last lab_reset_nats() (since lab_add_host before the first). */
 #define LAB_NAT_COUNTERS 32
+#define LAB_VIEW_HOSTS   8
 struct lab_nat_view {
     const char *profile; /* the lab's, as are the names */
     enum lab_backend backend;
-    const struct lab_host *host; /* it is the one's */
-    unsigned level;              /* 0 = next to the host, 1 = the NAT that this one is under, ... */
-    uint64_t mappings;           /* now; of a netfilter router all of conntrack's entries */
+    const struct lab_host *host; /* whose it is: a host, or itself shared */
+    const char *behind[LAB_VIEW_HOSTS];
+    size_t n_behind;   /* hosts behind it */
+    unsigned level;    /* how many NATs lie between it and the farthest of them */
+    uint64_t mappings; /* now; of a netfilter router all of conntrack's entries */
     struct lab_counter counters[LAB_NAT_COUNTERS];
     size_t n;
 };

@@ -8,7 +8,8 @@
 
 #include "bench/lab/internal.h"
 
-/* Between two NATs: 100.64.LEVEL.0/24 (RFC 6598), the outer one at .1, the inner one's addresses from .2 on. */
+/* Between two NATs of one host: 100.64.LEVEL.0/24 (RFC 6598), the outer one at .1, the inner one's addresses from .2
+ * on. */
 #define BETWEEN "100.64.0.0"
 
 /* ---- building -------------------------------------------------------------------------------- */
@@ -21,7 +22,7 @@ int lab_box_profiles(struct lab_host *host, char err[LAB_ERROR_LEN])
     box->profiles[box->n++] = host->profile;
     for (const struct lab_profile *p = &host->profile; *p->under; p = &box->profiles[box->n - 1]) {
         if (box->n == LAB_BOX_MAX)
-            return lab_host_fail(host, -EINVAL, "at most two NATs, one under the other", err);
+            return lab_host_fail(host, -EINVAL, "at most four NATs, one under the other", err);
         int res = lab_profile_find(p->dir, p->under, &box->profiles[box->n], err);
         if (res < 0)
             return res;

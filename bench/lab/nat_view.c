@@ -37,13 +37,37 @@ static int read_mappings(struct lab_host *host, unsigned level, uint64_t *out)
     return 0;
 }
 
+/* NATs from the host, or from the farthest one behind it, to its outside. */
+static unsigned depth_of(const struct lab_host *host)
+{
+    unsigned depth = 0;
+    for (size_t i = 0; host->shared && i < host->lab->n_hosts; i++) {
+        const struct lab_host *member = host->lab->hosts[i];
+        unsigned its = member->above == host ? depth_of(member) : 0;
+        depth = its > depth ? its : depth;
+    }
+    return depth + levels_of(host);
+}
+
+static void name_hosts(const struct lab_host *host, struct lab_nat_view *out)
+{
+    for (size_t i = 0; i < host->lab->n_hosts; i++) {
+        const struct lab_host *h = host->lab->hosts[i], *at = h;
+        while (at && at != host)
+            at = at->above;
+        if (at && !h->shared && out->n_behind < LAB_VIEW_HOSTS)
+            out->behind[out->n_behind++] = h->name;
+    }
+}
+
 static int read_view(struct lab_host *host, unsigned level, struct lab_nat_view *out)
 {
     const struct lab_counter *base = base_of(host, level);
     *out = (struct lab_nat_view){.host = host,
-                                 .level = level,
+                                 .level = depth_of(host) - levels_of(host) + level,
                                  .backend = host->profile.backend,
                                  .profile = host->box.n ? host->box.profiles[level].name : host->profile.name};
+    name_hosts(host, out);
     int n = read_counters(host, level, out->counters);
     if (n < 0)
         return n;
@@ -84,6 +108,15 @@ int lab_host_mappings(struct lab *lab, struct lab_host *host, uint64_t *out)
 
 _Static_assert(LAB_MAX_COUNTERS >= LAB_BOX_MAX * LAB_NAT_COUNTERS, "room for every counter");
 
+static void prefix_of(unsigned level, char out[24])
+{
+    out[0] = '\0';
+    if (level == 1)
+        snprintf(out, 24, "outer-");
+    else if (level > 1)
+        snprintf(out, 24, "outer%u-", level);
+}
+
 int lab_host_counters(struct lab *lab, struct lab_host *host, struct lab_counter out[LAB_MAX_COUNTERS])
 {
     size_t n = 0;
@@ -91,8 +124,10 @@ int lab_host_counters(struct lab *lab, struct lab_host *host, struct lab_counter
     for (unsigned level = 0; level < host->box.n; level++) {
         struct lab_counter own[LAB_NAT_COUNTERS];
         size_t count = lab_box_counters(&host->box, level, own);
+        char prefix[24];
+        prefix_of(level, prefix);
         for (size_t i = 0; i < count; i++, n++) {
-            snprintf(out[n].name, sizeof(out->name), "%s%.32s", level ? "outer-" : "", own[i].name);
+            snprintf(out[n].name, sizeof(out->name), "%.16s%.23s", prefix, own[i].name);
             out[n].value = own[i].value;
         }
     }

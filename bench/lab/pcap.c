@@ -112,13 +112,16 @@ void lab_pcap_close(struct lab_pcap *p)
 
 /* ---- a host's interfaces --------------------------------------------------------------------- */
 
-/* A host's own is NAME.pcap, what is outside of its NAT NAME-out.pcap, of the NAT that this one is under
- * NAME-out2.pcap. Between host and netfilter router nothing passes here: that router's outside is all there is. */
+/* The inside of a shared NAT is NAME-in.pcap. A host's own is NAME.pcap, what is outside of its NAT NAME-out.pcap, of
+ * the NAT that this one is under NAME-out2.pcap. Between host and netfilter router nothing passes here: that router's
+ * outside is all there is. */
 static void file_name(const struct lab_host *host, unsigned boundary, char out[96])
 {
     char which[16] = "";
     if (boundary > 1)
         snprintf(which, sizeof(which), "-out%u", boundary);
+    else if (boundary == 0 && host->shared)
+        snprintf(which, sizeof(which), "-in");
     else if (boundary == 1 || host->router.netns >= 0)
         snprintf(which, sizeof(which), "-out");
     snprintf(out, 96, "%s%s.pcap", host->name, which);
