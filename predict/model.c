@@ -1,0 +1,320 @@
+/*
+ * A model is a mixture of what the next mapping may be: the one that is there already, a preserved port, the
+ * continuation of a sequence, a port drawn from a range; each with its posterior probability. Prior times evidence:
+ * the same ports are explained by each in turn, and what explains them without effort wins.
+ */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "predict/internal.h"
+
+/* An unknown mapping behaviour: most NATs are endpoint-independent. */
+#define P_EI_UNTESTED 0.7
+/* Less likely parts are left out. */
+#define PART_LEAST 1e-6
+
+struct build {
+    struct predict_model *m;
+    struct draws d;
+    const struct predict_behaviour *b;
+    struct predict_query q;
+    struct pool_belief pool;
+    struct weights w;
+    double address[PREDICT_MAX_POOL]; /* probability of each */
+    double scratch_f[65536], scratch_rate[65536];
+};
+
+/* Whether the behaviour was learnt from more than these samples. */
+static bool knows_more(const struct build *x)
+{
+    return x->b && x->b->samples > x->d.samples;
+}
+
+/* ---- the parts' weights -------------------------------------------------------------------------- */
+
+/* What one kind of predictor alone believes in. */
+static void restrict_to(struct build *x, enum predict_kind kind)
+{
+    if (kind == PREDICT_MIXTURE)
+        return;
+    x->w.preserve = kind == PREDICT_PRESERVE;
+    x->w.sequential = kind == PREDICT_SEQUENTIAL;
+    x->w.range = kind == PREDICT_RANGE || kind == PREDICT_POOL || kind == PREDICT_RANDOM;
+    if (kind == PREDICT_RANGE || kind == PREDICT_RANDOM)
+        x->pool.fixed = 1;
+    if (kind == PREDICT_POOL && x->pool.fixed > 0.5 && x->m->addresses > 1)
+        x->pool.fixed = 0.5;
+}
+
+/* ---- the mapping that is there ------------------------------------------------------------------- */
+
+static struct predict_belief mapping_of(const struct build *x)
+{
+    return x->b && x->b->mapping.confidence > 0 ? x->b->mapping : x->d.mapping;
+}
+
+static bool would_reuse(int mapping, const struct predict_sample *s, const struct predict_query *q)
+{
+    if (s->mapped.port == 0 || s->local.port != q->local.port ||
+        (q->local.len && s->local.len && !predict_ep_same_address(&s->local, &q->local)))
+        return false;
+    switch (mapping) {
+    case PREDICT_MAPPING_AD:
+        return predict_ep_same_address(&s->remote, &q->remote);
+    case PREDICT_MAPPING_APD:
+        return predict_ep_equal(&s->remote, &q->remote);
+    case PREDICT_MAPPING_CD:
+        return false;
+    default:
+        return true;
+    }
+}
+
+static void find_same(struct build *x, const struct predict_sample *samples, size_t n)
+{
+    struct predict_belief mapping = mapping_of(x);
+    struct predict_model *m = x->m;
+    double latest = -INFINITY;
+    if (x->q.local.port == 0)
+        return;
+    if (mapping.value == PREDICT_MAPPING_NONE && x->d.samples) {
+        m->same = x->d.last.mapped;
+        m->same.port = x->q.local.port;
+        m->p_same = mapping.confidence;
+        return;
+    }
+    for (size_t i = 0; i < n; i++)
+        if (samples[i].t >= latest && would_reuse(mapping.value, &samples[i], &x->q)) {
+            latest = samples[i].t;
+            m->same = samples[i].mapped;
+            m->p_same = mapping.value == PREDICT_MAPPING_UNKNOWN ? P_EI_UNTESTED : mapping.confidence;
+        }
+}
+
+/* ---- addresses ----------------------------------------------------------------------------------- */
+
+static void place_addresses(struct build *x)
+{
+    struct predict_model *m = x->m;
+    memcpy(m->pool, x->d.pool, sizeof(m->pool));
+    m->addresses = x->d.pool_seen;
+    if (m->addresses == 0 && x->b) {
+        m->addresses = x->b->pool_seen < PREDICT_MAX_POOL ? x->b->pool_seen : PREDICT_MAX_POOL;
+        memcpy(m->pool, x->b->pool, m->addresses * sizeof(m->pool[0]));
+    }
+    if (x->d.n > 0) {
+        int last = predict_model_address(m, &x->d.last.mapped);
+        m->last = last < 0 ? 0 : (unsigned)last;
+        m->last_port = x->d.last.mapped.port;
+    }
+    /* A candidate needs some address, even an unset one. */
+    m->addresses = m->addresses ? m->addresses : 1;
+    predict_pool(&x->d, &x->pool);
+}
+
+static void share_addresses(struct build *x)
+{
+    for (unsigned a = 0; a < x->m->addresses; a++) {
+        x->address[a] = a == x->m->last ? x->pool.fixed : 0;
+        for (unsigned i = 0; i < 6; i++)
+            x->address[a] += x->pool.fixed < 1 ? x->pool.weight[i] / x->pool.size[i] : 0;
+    }
+}
+
+int predict_model_address(const struct predict_model *m, const struct predict_ep *ep)
+{
+    for (unsigned i = 0; i < m->addresses; i++)
+        if (predict_ep_same_address(&m->pool[i], ep))
+            return (int)i;
+    return -1;
+}
+
+/* ---- sequences ----------------------------------------------------------------------------------- */
+
+/* The chance that a draw begins a sequence that no sample has shown: those seen once only, of all (Good, Turing). */
+static double unseen(const struct sequences *q, unsigned n)
+{
+    unsigned once = 0;
+    for (unsigned i = 0; i < q->n; i++)
+        once += q->s[i].n == 1;
+    return q->n < 2 ? 0 : (double)once / (n + 1);
+}
+
+static double share_of(const struct build *x, const struct sequences *q, unsigned k)
+{
+    const struct sequence *s = &q->s[k];
+    double on_address = 0, mine = s->n;
+    for (unsigned i = 0; i < q->n; i++)
+        on_address += q->s[i].address == s->address ? q->s[i].n : 0;
+    if (q->in_turn && x->m->probes == 1)
+        return (q->next_turn + x->q.own_before) % q->n == k ? 0.95 : 0.05 / (q->n - 1);
+    return x->address[s->address] * mine / on_address * (1 - unseen(q, x->d.n));
+}
+
+static bool add_run(struct build *x, const struct sequences *q, unsigned k, unsigned group, uint32_t lo)
+{
+    struct predict_model *m = x->m;
+    const struct sequence *s = &q->s[k];
+    double share = share_of(x, q, k), t = x->q.after + (x->d.last.t > s->t ? x->d.last.t - s->t : 0);
+    if (share < PART_LEAST)
+        return true;
+    struct run *r = &m->runs[m->n_runs];
+    *r = (struct run){.address = s->address,
+                      .step = q->step * s->direction,
+                      .from = s->from,
+                      .lo = lo,
+                      .range = PORT_HI - lo + 1,
+                      .group = group};
+    /* Ours come at this one's share; those before the probes move the start. */
+    uint32_t own = (uint32_t)(x->q.own_before * share + 0.5), room = r->range - 1;
+    own = own < room ? own : room - 1;
+    uint32_t n = predict_foreign_counts(&q->foreign, t, x->scratch_f + own, x->scratch_rate + own, room - own);
+    memset(x->scratch_f, 0, own * sizeof(double));
+    memset(x->scratch_rate, 0, own * sizeof(double));
+    r->share = -expm1(m->probes * log1p(-fmin(share, 1 - 1e-12)));
+    m->n_runs++;
+    return predict_run_init(r, x->scratch_f, x->scratch_rate, own + n, fmax(1, m->probes * share / r->share),
+                            x->q.interval);
+}
+
+static bool add_sequences(struct build *x)
+{
+    struct predict_model *m = x->m;
+    uint32_t lo = PORT_LO;
+    for (unsigned i = 0; i < x->d.n; i++)
+        lo = x->d.d[i].port < lo ? 1 : lo;
+    for (unsigned i = 0; i < x->w.n_readings; i++) {
+        struct sequences *q = &x->w.readings[i];
+        double weight = x->w.sequential * q->weight * (1 - m->p_same);
+        if (weight < PART_LEAST)
+            continue;
+        if (knows_more(x) && x->b->foreign_seconds > 0 && q->gaps.n < MOST_GAPS) {
+            q->gaps.x[q->gaps.n] = (uint32_t)x->b->foreign_seen;
+            q->gaps.dt[q->gaps.n++] = x->b->foreign_seconds;
+            predict_foreign_fit(&q->gaps, &q->foreign);
+        }
+        m->group_weight[m->n_groups] = weight;
+        for (unsigned k = 0; k < q->n; k++)
+            if (!add_run(x, q, k, m->n_groups, lo))
+                return false;
+        m->n_groups++;
+    }
+    return true;
+}
+
+/* ---- ranges -------------------------------------------------------------------------------------- */
+
+static void add_cover(struct predict_model *m, const struct span *s, double weight, bool everywhere, double addresses)
+{
+    if (weight < PART_LEAST || m->n_covers == MOST_COVERS)
+        return;
+    m->covers[m->n_covers++] =
+        (struct cover){s->lo, s->hi, everywhere, weight, addresses * (s->hi - s->lo + 1.0), 1, 0};
+}
+
+static unsigned spans_of(const struct build *x, struct span *spans)
+{
+    uint32_t min = UINT16_MAX, max = 0;
+    unsigned n = x->d.n;
+    if (x->m->kind == PREDICT_RANDOM) {
+        spans[0] = (struct span){PORT_LO, PORT_HI, 1};
+        return 1;
+    }
+    for (unsigned i = 0; i < x->d.n; i++) {
+        min = x->d.d[i].port < min ? x->d.d[i].port : min;
+        max = x->d.d[i].port > max ? x->d.d[i].port : max;
+    }
+    if (x->b && x->b->port_draws > n && x->b->port_min && x->b->port_min <= x->b->port_max) {
+        min = x->b->port_min < min ? x->b->port_min : min;
+        max = x->b->port_max > max ? x->b->port_max : max;
+        n = x->b->port_draws;
+    } else if (x->b && n == 0 && x->b->range_lo && x->b->range_lo <= x->b->range_hi) {
+        spans[0] = (struct span){x->b->range_lo, x->b->range_hi, 1};
+        return 1;
+    }
+    return predict_spans(min, max, n, spans);
+}
+
+static void add_ranges(struct build *x)
+{
+    struct span spans[MOST_SPANS];
+    unsigned n = spans_of(x, spans);
+    double left = 0, arbitrary = 0;
+    for (unsigned i = 0; i < 6; i++)
+        arbitrary += x->pool.weight[i] / x->pool.size[i];
+    /* What preserves a port that we do not know is to us a draw from all. */
+    double weight = x->w.range + (x->q.local.port == 0 ? x->w.preserve : 0);
+    for (unsigned i = 0; i < x->w.n_readings; i++)
+        left += x->w.sequential * x->w.readings[i].weight * unseen(&x->w.readings[i], x->d.n);
+    weight = (weight + left) * (1 - x->m->p_same);
+    for (unsigned i = 0; i < n; i++) {
+        add_cover(x->m, &spans[i], weight * spans[i].weight * x->pool.fixed, false, 1);
+        if (x->m->addresses > 1 && x->pool.fixed < 1)
+            add_cover(x->m, &spans[i], weight * spans[i].weight * (1 - x->pool.fixed), true,
+                      (1 - x->pool.fixed) / arbitrary);
+    }
+}
+
+/* ---- all together -------------------------------------------------------------------------------- */
+
+static bool assemble(struct build *x, const struct predict_sample *samples, size_t n)
+{
+    struct predict_model *m = x->m;
+    predict_draws(samples, n, &x->d);
+    place_addresses(x);
+    predict_weigh(&x->d, knows_more(x) ? x->b : NULL, &x->w);
+    restrict_to(x, m->kind);
+    share_addresses(x);
+    if (m->kind == PREDICT_MIXTURE || m->kind == PREDICT_PRESERVE)
+        find_same(x, samples, n);
+    m->local_port = x->q.local.port;
+    m->p_preserve = m->local_port ? x->w.preserve * (1 - m->p_same) * x->address[m->last] : 0;
+    add_ranges(x);
+    return x->w.sequential < PART_LEAST || add_sequences(x);
+}
+
+struct predict_model *predict_model_create(enum predict_kind kind, const struct predict_sample *samples, size_t n,
+                                           const struct predict_behaviour *b, const struct predict_query *query)
+{
+    struct predict_model *m = calloc(1, sizeof(*m));
+    struct build *x = calloc(1, sizeof(*x));
+    bool good = false;
+    if (m && x) {
+        x->m = m;
+        x->b = b;
+        x->q = *query;
+        m->kind = kind;
+        m->probes = query->probes ? query->probes : 1;
+        good = assemble(x, samples, n);
+    }
+    free(x);
+    if (!good) {
+        predict_model_free(m);
+        return NULL;
+    }
+    return m;
+}
+
+void predict_model_free(struct predict_model *m)
+{
+    for (unsigned i = 0; m && i < m->n_runs; i++)
+        predict_run_free(&m->runs[i]);
+    free(m);
+}
+
+double predict_runs_success(const struct predict_model *m, const double *hit)
+{
+    double p = 0;
+    for (unsigned g = 0; g < m->n_groups; g++) {
+        double sum = 0, miss = 1;
+        for (unsigned i = 0; i < m->n_runs; i++)
+            if (m->runs[i].group == g) {
+                sum += m->runs[i].share * hit[i];
+                miss *= 1 - m->runs[i].share * hit[i];
+            }
+        /* One probe is in one sequence only; several fall on them as if independently. */
+        p += m->group_weight[g] * (m->probes == 1 ? sum : 1 - miss);
+    }
+    return p;
+}
