@@ -10,12 +10,13 @@ static const struct {
     [PREDICT_FIXED_SCAN] = {0, (int)(PORT_HI - PORT_LO)},
 };
 
-/* The i-th port of a window: its own order is ascending, but for +-10, which goes outward as frp does. */
+/* The i-th port of a window: outward from K where it has two sides, so that a smaller budget gets the better part. */
 static int nth(enum predict_kind kind, int i)
 {
-    if (kind == PREDICT_FIXED_PM10)
+    int below = -windows[kind].first, both = below > 0 ? 2 * below + 1 : 0;
+    if (i < both)
         return i % 2 ? (i + 1) / 2 : -(i / 2);
-    return windows[kind].first + i;
+    return below > 0 ? i - below : windows[kind].first + i;
 }
 
 size_t predict_fixed_rank(const struct predict_model *m, struct predict_candidate *out, size_t max)

@@ -14,8 +14,8 @@
 #define SHORTEST_S 2e-4
 
 static const double dispersions[N_DISPERSIONS] = {1, 2, 4, 8};
-/* Poisson is rejected in 20 % of the 5-s windows at peak (Klinec, Matyas 2014): mild overdispersion is common. */
-static const double priors[N_DISPERSIONS] = {0.5, 0.25, 0.17, 0.08};
+/* Poisson is rejected in 20 % of the 5-s windows at peak (Klinec, Matyas 2014), so it is one possibility of several. */
+static const double priors[N_DISPERSIONS] = {0.3, 0.25, 0.25, 0.2};
 
 /* The grid of rates: log-spaced. */
 #define RATE_LO 0.02

@@ -206,6 +206,7 @@ struct predict_model {
     struct predict_ep pool[PREDICT_MAX_POOL];
     unsigned addresses, last; /* pool[last]: the last mapping's */
     uint16_t last_port;
+    double p_address[PREDICT_MAX_POOL];
 
     struct predict_ep same; /* the mapping that is there already */
     double p_same;

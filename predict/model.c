@@ -11,6 +11,8 @@
 
 /* An unknown mapping behaviour: most NATs are endpoint-independent. */
 #define P_EI_UNTESTED 0.7
+/* However sure the samples are: the chance that the NAT does something else, and any port may come. */
+#define P_SURPRISE 1e-3
 /* Less likely parts are left out. */
 #define PART_LEAST 1e-6
 
@@ -21,7 +23,6 @@ struct build {
     struct predict_query q;
     struct pool_belief pool;
     struct weights w;
-    double address[PREDICT_MAX_POOL]; /* probability of each */
     double scratch_f[65536], scratch_rate[65536];
 };
 
@@ -36,8 +37,12 @@ static bool knows_more(const struct build *x)
 /* What one kind of predictor alone believes in. */
 static void restrict_to(struct build *x, enum predict_kind kind)
 {
-    if (kind == PREDICT_MIXTURE)
+    if (kind == PREDICT_MIXTURE) {
+        x->w.preserve *= 1 - P_SURPRISE;
+        x->w.sequential *= 1 - P_SURPRISE;
+        x->w.range *= 1 - P_SURPRISE;
         return;
+    }
     x->w.preserve = kind == PREDICT_PRESERVE;
     x->w.sequential = kind == PREDICT_SEQUENTIAL;
     x->w.range = kind == PREDICT_RANGE || kind == PREDICT_POOL || kind == PREDICT_RANDOM;
@@ -116,9 +121,9 @@ static void place_addresses(struct build *x)
 static void share_addresses(struct build *x)
 {
     for (unsigned a = 0; a < x->m->addresses; a++) {
-        x->address[a] = a == x->m->last ? x->pool.fixed : 0;
+        x->m->p_address[a] = a == x->m->last ? x->pool.fixed : 0;
         for (unsigned i = 0; i < 6; i++)
-            x->address[a] += x->pool.fixed < 1 ? x->pool.weight[i] / x->pool.size[i] : 0;
+            x->m->p_address[a] += x->pool.fixed < 1 ? x->pool.weight[i] / x->pool.size[i] : 0;
     }
 }
 
@@ -149,7 +154,7 @@ static double share_of(const struct build *x, const struct sequences *q, unsigne
         on_address += q->s[i].address == s->address ? q->s[i].n : 0;
     if (q->in_turn && x->m->probes == 1)
         return (q->next_turn + x->q.own_before) % q->n == k ? 0.95 : 0.05 / (q->n - 1);
-    return x->address[s->address] * mine / on_address * (1 - unseen(q, x->d.n));
+    return x->m->p_address[s->address] * mine / on_address * (1 - unseen(q, x->d.n));
 }
 
 static bool add_run(struct build *x, const struct sequences *q, unsigned k, unsigned group, uint32_t lo)
@@ -238,6 +243,7 @@ static unsigned spans_of(const struct build *x, struct span *spans)
 
 static void add_ranges(struct build *x)
 {
+    static const struct span anywhere = {PORT_LO, PORT_HI, 1};
     struct span spans[MOST_SPANS];
     unsigned n = spans_of(x, spans);
     double left = 0, arbitrary = 0;
@@ -248,6 +254,8 @@ static void add_ranges(struct build *x)
     for (unsigned i = 0; i < x->w.n_readings; i++)
         left += x->w.sequential * x->w.readings[i].weight * unseen(&x->w.readings[i], x->d.n);
     weight = (weight + left) * (1 - x->m->p_same);
+    if (x->m->kind == PREDICT_MIXTURE)
+        add_cover(x->m, &anywhere, P_SURPRISE * (1 - x->m->p_same), false, 1);
     for (unsigned i = 0; i < n; i++) {
         add_cover(x->m, &spans[i], weight * spans[i].weight * x->pool.fixed, false, 1);
         if (x->m->addresses > 1 && x->pool.fixed < 1)
@@ -269,7 +277,7 @@ static bool assemble(struct build *x, const struct predict_sample *samples, size
     if (m->kind == PREDICT_MIXTURE || m->kind == PREDICT_PRESERVE)
         find_same(x, samples, n);
     m->local_port = x->q.local.port;
-    m->p_preserve = m->local_port ? x->w.preserve * (1 - m->p_same) * x->address[m->last] : 0;
+    m->p_preserve = m->local_port ? x->w.preserve * (1 - m->p_same) * x->m->p_address[m->last] : 0;
     add_ranges(x);
     return x->w.sequential < PART_LEAST || add_sequences(x);
 }

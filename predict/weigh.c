@@ -10,9 +10,6 @@
 #define PRIOR_PRESERVE   0.35
 #define PRIOR_SEQUENTIAL 0.30
 #define PRIOR_RANGE      0.35
-/* However sure the samples are: the chance that the NAT does something else, and any port may come. */
-#define P_SURPRISE 1e-3
-
 static double log_preserve(const struct draws *d)
 {
     double uniform = log(1 / (PORT_HI - PORT_LO + 1.0)), sum = 0;
@@ -61,7 +58,7 @@ void predict_weigh(const struct draws *d, const struct predict_behaviour *known,
     double best = fmax(log_w[0], fmax(log_w[1], log_w[2]));
     for (int i = 0; i < 3; i++)
         sum += w[i] = prior[i] * exp(log_w[i] - best);
-    out->preserve = w[0] / sum * (1 - P_SURPRISE);
-    out->sequential = w[1] / sum * (1 - P_SURPRISE);
-    out->range = w[2] / sum * (1 - P_SURPRISE) + P_SURPRISE;
+    out->preserve = w[0] / sum;
+    out->sequential = w[1] / sum;
+    out->range = w[2] / sum;
 }
