@@ -9,7 +9,7 @@
 #include "tests/lab/differential_nats.h"
 
 /* A longer search: DIFFERENTIAL_SEEDS="FIRST COUNT". */
-#define SEQUENCES 150u
+#define SEQUENCES 300u
 #define STEPS     60u
 
 /* ---- comparing ------------------------------------------------------------------------------- */

@@ -3,6 +3,7 @@
  * one external endpoint, a translation that is not undone on the way back, an incremental checksum that differs from
  * the full one, state that survives a reset, a timer that fires early, a cap that is passed.
  */
+#include "bench/lab/nat_state.h"
 #include "tests/unit/nat_packets.h"
 
 #define WORLDS  150
@@ -46,6 +47,7 @@ static struct lab_profile random_profile(void)
     p.table_size = pick(2) ? 0 : 20 + (unsigned)pick(50);
     p.host_limit = pick(2) ? 0 : 5 + (unsigned)pick(20);
     p.table_at_cap = p.host_at_cap = (enum lab_at_cap)(1 + pick(2));
+    p.new_per_s = pick(3) ? 0 : 2 + (unsigned)pick(20);
     p.blacklist_after = pick(3) ? 0 : 5;
     p.blacklist_s = 5;
     p.udp_new_s = 1 + (unsigned)pick(20);
@@ -130,11 +132,37 @@ static void in_one(struct world *w)
 static void caps_hold(const struct world *w, const struct lab_profile *p)
 {
     struct lab_nat_counters c = counters(w);
+    uint64_t seconds = (w->now - 100 * S) / S + 1;
     assert_true(c.mappings <= c.sessions);
+    assert_true(c.held <= NAT_MAX_HELD);
     if (p->table_size)
         assert_true(c.sessions <= p->table_size);
-    if (p->host_limit)
-        assert_true(c.sessions <= (uint64_t)p->host_limit * HOSTS);
+    if (p->new_per_s)
+        assert_true(c.sessions_made <= p->new_per_s * (seconds + 1));
+    for (uint32_t i = 0; i < w->nat->hosts.n; i++) /* hosts are never removed here */
+        assert_true(!p->host_limit || nat_host(w->nat, i)->sessions <= p->host_limit);
+}
+
+/* An external endpoint has one owner, so two mappings on one would leave one of them without. */
+static void every_mapping_owns_its_port(const struct world *w)
+{
+    const struct lab_nat *nat = w->nat;
+    uint32_t seen = 0;
+    for (uint32_t h = 0; h < nat->mappings.n_heads; h++)
+        for (uint32_t i = nat->mappings.heads[h]; i != NAT_NIL; i = nat_table_next(&nat->mappings, i), seen++) {
+            const struct nat_mapping *m = nat_mapping(nat, i);
+            assert_int_equal(nat_ports_get(nat_ports(nat, m->external, m->proto), m->port), i + 1);
+            assert_true(m->sessions > 0);
+        }
+    assert_int_equal(seen, nat->mappings.n);
+}
+
+static uint32_t ports_in_use(const struct lab_nat *nat)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < nat->n_external * 3; i++)
+        n += 65536 - nat_ports_count_free(&nat->ports[i], 0, 65535);
+    return n;
 }
 
 static void random_walk(void **state)
@@ -150,6 +178,7 @@ static void random_walk(void **state)
             else
                 in_one(&w);
             caps_hold(&w, &p);
+            every_mapping_owns_its_port(&w);
             w.now += pick(4) ? pick(10 * MS) : pick(4 * S);
             while (lab_nat_next(w.nat) <= w.now && lab_nat_timer(w.nat, w.now, &w.out))
                 assert_true(sums_ok(w.out.reply, w.out.reply_len));
@@ -168,8 +197,7 @@ static void no_shared_endpoint(void **state)
         struct lab_profile p = random_profile();
         p.udp_new_s = 1000;
         p.udp_stream_s = 1000;
-        p.table_size = p.host_limit = 0;
-        p.restart_after_s = 0;
+        p.table_size = p.host_limit = p.new_per_s = 0;
         struct world w = world_pool(&p, 2, n);
         memset(owner, 0, sizeof(owner));
         for (unsigned i = 0; i < PACKETS; i++) {
@@ -202,12 +230,14 @@ static void nothing_survives_reset(void **state)
         struct lab_profile p = random_profile();
         struct world w = world_pool(&p, 2, n);
         char externals[64][32], remotes[64][32];
+        bool is_tcp[64];
         unsigned made = 0;
         for (unsigned i = 0; i < 64; i++) {
             char in[32];
             random_ep(in, true);
             random_ep(remotes[made], false);
-            struct pkt x = udp(in, remotes[made]);
+            struct pkt x = i % 2 ? udp(in, remotes[made]) : tcp(in, remotes[made], SYN, 1, 0);
+            is_tcp[made] = i % 2 == 0;
             if (give(&w, OUT, &x) == LAB_NAT_FORWARD)
                 snprintf(externals[made++], 32, "%s", src_of(&x));
             in_one(&w);
@@ -215,9 +245,12 @@ static void nothing_survives_reset(void **state)
         lab_nat_reset(w.nat, NULL, w.now);
         struct lab_nat_counters c = counters(&w);
         assert_int_equal(c.sessions + c.mappings + c.held, 0);
+        assert_int_equal(w.nat->hosts.n + w.nat->permits.n + w.nat->sources.n + w.nat->heap.n + w.nat->foreign.n, 0);
+        assert_int_equal(ports_in_use(w.nat), 0);
         assert_int_equal(lab_nat_next(w.nat), UINT64_MAX);
         for (unsigned i = 0; i < made && i < 4; i++) { /* fewer than a blacklist counts */
-            assert_false(udp_in(&w, remotes[i], externals[i]));
+            struct pkt x = is_tcp[i] ? tcp(remotes[i], externals[i], SYN | ACK, 1, 2) : udp(remotes[i], externals[i]);
+            assert_int_not_equal(give(&w, IN, &x), LAB_NAT_FORWARD);
             assert_int_equal(w.out.reason, LAB_NAT_DROP_UNSOLICITED);
         }
         world_end(&w);
@@ -255,7 +288,7 @@ static void never_early(void **state)
         p.mapping = LAB_MAP_EI;
         p.filtering = LAB_FILTER_APD;
         p.cross = LAB_CROSS_NONE;
-        p.table_size = p.host_limit = p.blacklist_after = 0;
+        p.table_size = p.host_limit = p.blacklist_after = p.new_per_s = 0;
         struct world w = world_pool(&p, 1, n);
         char x[32];
         snprintf(x, sizeof(x), "%s", udp_out(&w, A, S1));
@@ -285,6 +318,59 @@ static void never_early(void **state)
     }
 }
 
+static bool tcp_step(struct world *w, bool outbound, const char *x, unsigned flags, uint32_t seq, uint32_t ack)
+{
+    struct pkt p = outbound ? tcp(A, S1, flags, seq, ack) : tcp(S1, x, flags, seq, ack);
+    return give(w, outbound ? OUT : IN, &p) == LAB_NAT_FORWARD;
+}
+
+/* The same for TCP (RFC 5382 REQ-5): opening, established and closing, each to the last nanosecond; what moves the
+ * state restarts the timer from either side, everything else from the side that `refresh` says. */
+static void never_early_in_tcp(void **state)
+{
+    (void)state;
+    base_rng_seed(&rng, 25);
+    for (unsigned n = 0; n < 300; n++) {
+        struct lab_profile p = random_profile();
+        p.mapping = LAB_MAP_EI;
+        p.filtering = LAB_FILTER_APD;
+        p.cross = LAB_CROSS_NONE;
+        p.rst = LAB_RST_IN_WINDOW;
+        p.table_size = p.host_limit = p.blacklist_after = p.new_per_s = 0;
+        struct world w = world_pool(&p, 1, n);
+        struct pkt syn = tcp(A, S1, SYN, 1000, 0);
+        char x[32];
+        passes(&w, OUT, &syn);
+        snprintf(x, sizeof(x), "%s", src_of(&syn));
+        uint64_t opening = p.tcp_syn_sent_s * S, deadline = w.now + opening;
+        w.now = deadline - 1 - pick(2) * pick(S);
+        assert_true(tcp_step(&w, false, x, SYN | ACK, 5000, 1001));
+        deadline = w.now + opening;
+        w.now = deadline - 1 - pick(2) * pick(S);
+        assert_true(tcp_step(&w, true, x, ACK, 1001, 5001));
+        deadline = w.now + p.tcp_established_s * S;
+        for (unsigned i = 0; i < 20; i++) {
+            bool outbound = pick(2);
+            w.now = pick(3) ? w.now + pick(deadline - w.now) : deadline - 1;
+            assert_true(tcp_step(&w, outbound, x, ACK, outbound ? 1001 : 5001, outbound ? 5001 : 1001));
+            if (outbound || p.refresh == LAB_REFRESH_BOTH)
+                deadline = w.now + p.tcp_established_s * S;
+        }
+        if (pick(2)) {
+            w.now = deadline - 1;
+            assert_true(tcp_step(&w, false, x, FIN | ACK, 5001, 1001));
+            deadline = w.now + p.tcp_closing_s * S;
+        }
+        w.now = deadline - 1;
+        nat_run_to(w.nat, w.now);
+        assert_int_equal(counters(&w).sessions_expired, 0);
+        nat_run_to(w.nat, deadline);
+        assert_int_equal(counters(&w).sessions_expired, 1);
+        assert_int_equal(counters(&w).mappings, 0);
+        world_end(&w);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -293,6 +379,7 @@ int main(void)
         cmocka_unit_test(nothing_survives_reset),
         cmocka_unit_test(same_seed_same_ports),
         cmocka_unit_test(never_early),
+        cmocka_unit_test(never_early_in_tcp),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

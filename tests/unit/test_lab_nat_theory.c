@@ -203,11 +203,23 @@ static void band_and_block_hits(void **state)
     struct lab_profile p = profile_of(LAB_PORTS_BAND, 2000, 2250);
     p.block_size = 251;
     assert_true(binomial_fits(hits(p, 2100, 8, 64), hit_probability(251, 8, 64)));
+    p.cross = LAB_CROSS_NEGATIVE_BINOMIAL;
+    p.cross_rate = 40;
+    p.cross_dispersion = 3;
+    assert_true(binomial_fits(hits(p, 2100, 8, 64), hit_probability(251, 8, 64)));
     p = profile_of(LAB_PORTS_BLOCK, 2048, 2175);
     assert_true(binomial_fits(hits(p, 2060, 4, 32), hit_probability(128, 4, 32)));
     p.cross = LAB_CROSS_POISSON;
     p.cross_rate = 40;
     assert_true(binomial_fits(hits(p, 2060, 4, 32), hit_probability(128, 4, 32)));
+    /* What this is worth: a block of half or twice the size. */
+    p.cross = LAB_CROSS_NONE;
+    p.port_hi = 2111;
+    p.block_size = 64;
+    assert_false(binomial_fits(hits(p, 2060, 4, 32), hit_probability(128, 4, 32)));
+    p.port_hi = 2303;
+    p.block_size = 256;
+    assert_false(binomial_fits(hits(p, 2060, 4, 32), hit_probability(128, 4, 32)));
 }
 
 /* Two probes that never draw alike: without replacement exactly. */
@@ -268,16 +280,42 @@ static unsigned next_inside(struct lab_profile p, double *width)
     return inside;
 }
 
+/* Formula 2, where `width` ports are drawn from. The spread has a variance of 2 (n-1) / ((n+1)^2 (n+2)) widths squared;
+ * drawn without repeats, it estimates width + 1. */
+static bool spread_fits(struct lab_profile p, unsigned width)
+{
+    double n = SAMPLE, estimate, inside = (n - 1.0) / (n + 1.0);
+    double sd = sqrt(2.0 * (n - 1) / ((n + 1) * (n + 1) * (n + 2)) / DRAWS) * (n + 1) / (n - 1);
+    bool next = binomial_fits(next_inside(p, &estimate), inside);
+    return next && fabs(estimate / (width + 1.0) - 1.0) < Z * sd;
+}
+
+/* Foreigners among them or not: where others have ports, the ones that are left are as spread. */
 static void spread(void **state)
 {
     (void)state;
-    double width, p = (SAMPLE - 1.0) / (SAMPLE + 1.0);
-    assert_true(binomial_fits(next_inside(profile_of(LAB_PORTS_RANDOM, 50001, 65535), &width), p));
-    /* The spread has a variance of 2 (n-1) / ((n+1)^2 (n+2)) widths squared. */
-    double n = SAMPLE, sd = sqrt(2.0 * (n - 1) / ((n + 1) * (n + 1) * (n + 2)) / DRAWS) * (n + 1) / (n - 1);
-    assert_true(fabs(width / 15535.0 - 1.0) < Z * sd);
-    /* A sequence is never inside what it has left. */
-    assert_false(binomial_fits(next_inside(profile_of(LAB_PORTS_SEQUENTIAL, 1024, 65535), &width), p));
+    for (int cross = LAB_CROSS_NONE; cross <= LAB_CROSS_NEGATIVE_BINOMIAL; cross++) {
+        struct lab_profile range = profile_of(LAB_PORTS_RANDOM, 50001, 65535);
+        struct lab_profile band = profile_of(LAB_PORTS_BAND, 1024, 65535);
+        struct lab_profile block = profile_of(LAB_PORTS_BLOCK, 1024, 65535);
+        range.cross = band.cross = block.cross = (enum lab_cross)cross;
+        range.cross_rate = 1000;
+        band.cross_rate = block.cross_rate = 40;
+        range.cross_dispersion = band.cross_dispersion = block.cross_dispersion = 3;
+        band.block_size = 251;
+        block.block_size = 128;
+        assert_true(spread_fits(range, 15535));
+        assert_true(spread_fits(band, 251));
+        assert_true(spread_fits(block, 128));
+        assert_false(spread_fits(band, 240)); /* what this is worth */
+        assert_false(spread_fits(block, 134));
+    }
+    /* A sequence is never inside what it has left, foreigners or not. */
+    struct lab_profile p = profile_of(LAB_PORTS_SEQUENTIAL, 1024, 65535);
+    assert_false(spread_fits(p, 64512));
+    p.cross = LAB_CROSS_POISSON;
+    p.cross_rate = 100;
+    assert_false(spread_fits(p, 64512));
 }
 
 /* ---- formula 5: sequences -------------------------------------------------------------------- */
