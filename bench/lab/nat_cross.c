@@ -145,7 +145,7 @@ static bool choose(struct lab_nat *nat, uint32_t *external, uint16_t *port)
             lo = nat->lo + nat->profile.block_size * host->blocks[base_rng_below(&nat->rng, host->n_blocks)];
         hi = lo + nat->profile.block_size - 1;
         return nat_alloc_random(nat, ports, lo, hi < nat->hi ? hi : nat->hi, port);
-    default:
+    default: /* preserved ones, too, are anybody's guess from here */
         return nat_alloc_random(nat, ports, lo, hi, port);
     }
 }

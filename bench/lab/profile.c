@@ -51,6 +51,7 @@ struct reading {
     struct lab_profile *profile;
     char *err; /* the first error wins; it is on line err_line */
     int err_line;
+    bool follow;    /* the profile that it is under is read, too */
     int *key_lines; /* by index in the table; 0 = not seen */
 };
 
@@ -518,10 +519,49 @@ static int check_ports(struct reading *r)
         return refuse(r, line_of(r, "block-size"), "a block of %u ports does not fit into %u", p->block_size, width);
     if (p->ports == LAB_PORTS_PRESERVE && p->mapping == LAB_MAP_CONNECTION)
         return refuse(r, line_of(r, "mapping"), "a new port for each connection is not ports = preserve");
+    if (in_turn && width > 1 && (unsigned)abs(p->step) >= width)
+        return refuse(r, line_of(r, "step"), "a step of %d leads out of a range of %u ports", p->step, width);
+    if (p->ports == LAB_PORTS_PARITY && width == 1)
+        return refuse(r, line_of(r, "port-range"), "ports = parity needs an even port and an odd one");
     if (p->pooling == LAB_POOL_ARBITRARY && p->pool == 1)
         return refuse(r, line_of(r, "pool"), "one address leaves nothing arbitrary");
     if (p->pooling == LAB_POOL_ARBITRARY && placed)
         return refuse(r, line_of(r, "pool"), "a block or band lies on one address: the pool is paired");
+    return 0;
+}
+
+static int read_profile(const char *path, bool follow, struct lab_profile *out, char err[LAB_ERROR_LEN]);
+
+/* One NAT under another, and no more: so nothing is under itself in the end, either. */
+static int check_under(struct reading *r)
+{
+    const struct lab_profile *p = r->profile;
+    struct lab_profile outer;
+    char path[sizeof(p->dir) + sizeof(p->under) + 8], err[LAB_ERROR_LEN] = "";
+    int line = line_of(r, "under");
+    if (!*p->under || !r->follow)
+        return 0;
+    snprintf(path, sizeof(path), "%s/%s.ini", p->dir, p->under);
+    if (read_profile(path, false, &outer, err) < 0)
+        return refuse(r, line, "under = %s: %s", p->under, err);
+    if (outer.backend != LAB_BACKEND_EMULATED)
+        return refuse(r, line, "under = %s: that profile needs backend = emulated", p->under);
+    if (*outer.under)
+        return refuse(r, line, "under = %s: that one is under %s itself; at most two NATs, one under the other",
+                      p->under, outer.under);
+    return 0;
+}
+
+/* What was answered is kept no shorter than what was not. */
+static int check_timers(struct reading *r)
+{
+    const struct lab_profile *p = r->profile;
+    if (p->udp_stream_s < p->udp_new_s)
+        return refuse(r, line_of(r, "udp-timeout"), "a stream's %u s are fewer than the %u s of a single packet",
+                      p->udp_stream_s, p->udp_new_s);
+    if (p->tcp_established_s < p->tcp_syn_sent_s)
+        return refuse(r, line_of(r, "tcp-timeout"), "an established connection's %u s are fewer than a SYN's %u s",
+                      p->tcp_established_s, p->tcp_syn_sent_s);
     return 0;
 }
 
@@ -530,13 +570,15 @@ static int check_emulated(struct reading *r)
     static const char *const needed[] = {"mapping",          "filtering",   "ports",      "unsolicited-syn",
                                          "tcp-window-check", "udp-timeout", "tcp-timeout"};
     struct lab_profile *p = r->profile;
-    if (need(r, needed, BASE_ARRAY_LEN(needed)) < 0 || check_ports(r) < 0)
+    if (need(r, needed, BASE_ARRAY_LEN(needed)) < 0 || check_ports(r) < 0 || check_timers(r) < 0)
         return -EINVAL;
     if (p->rst == LAB_RST_IN_WINDOW && p->window == LAB_WINDOW_NONE)
         return refuse(r, line_of(r, "rst"), "tcp-window-check = none knows no window");
     if (p->table_size && p->host_limit > p->table_size)
         return refuse(r, line_of(r, "host-limit"), "one host cannot have more than the table-size of %u",
                       p->table_size);
+    if (check_under(r) < 0)
+        return -EINVAL;
     if (p->hairpin == LAB_HAIRPIN_UNSET)
         p->hairpin = LAB_HAIRPIN_OFF;
     if (p->refresh == LAB_REFRESH_UNSET)
@@ -590,11 +632,11 @@ static int set_name(struct lab_profile *out, const char *path)
     return 0;
 }
 
-int lab_profile_read(const char *path, struct lab_profile *out, char err[LAB_ERROR_LEN])
+static int read_profile(const char *path, bool follow, struct lab_profile *out, char err[LAB_ERROR_LEN])
 {
     struct lab_profile profile = {0};
     int lines[N_KEYS] = {0};
-    struct reading r = {.path = path, .profile = &profile, .err = err, .key_lines = lines};
+    struct reading r = {.path = path, .profile = &profile, .err = err, .follow = follow, .key_lines = lines};
     if (set_name(&profile, path) < 0) {
         snprintf(err, LAB_ERROR_LEN, "%s: a profile's name has 1 to %zu characters", path, sizeof(profile.name) - 1);
         return -ENAMETOOLONG;
@@ -623,6 +665,11 @@ int lab_profile_read(const char *path, struct lab_profile *out, char err[LAB_ERR
         return -EINVAL;
     *out = profile;
     return 0;
+}
+
+int lab_profile_read(const char *path, struct lab_profile *out, char err[LAB_ERROR_LEN])
+{
+    return read_profile(path, true, out, err);
 }
 
 int lab_profile_find(const char *dir, const char *name, struct lab_profile *out, char err[LAB_ERROR_LEN])

@@ -17,17 +17,46 @@
 #include "bench/lab/lab.h"
 #include "bench/lab/nat.h"
 
+static char folder[] = "/tmp/lab-profile-XXXXXX";
+
+static int folder_made(void **state)
+{
+    (void)state;
+    return mkdtemp(folder) ? 0 : -1;
+}
+
+static int folder_removed(void **state)
+{
+    (void)state;
+    return rmdir(folder);
+}
+
+static void write_profile(const char *name, const char *text)
+{
+    char path[64];
+    snprintf(path, sizeof(path), "%s/%s.ini", folder, name);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    assert_true(fputs(text, f) >= 0);
+    fclose(f);
+}
+
+static void remove_profile(const char *name)
+{
+    char path[64];
+    snprintf(path, sizeof(path), "%s/%s.ini", folder, name);
+    unlink(path);
+}
+
 static struct lab_profile read_text(const char *text, int want, char err[LAB_ERROR_LEN])
 {
-    char path[] = "/tmp/lab-profile-XXXXXX";
+    char path[64];
     struct lab_profile p = {0};
-    int fd = mkstemp(path);
-    assert_true(fd >= 0);
-    assert_int_equal(write(fd, text, strlen(text)), strlen(text));
-    close(fd);
+    write_profile("it", text);
+    snprintf(path, sizeof(path), "%s/it.ini", folder);
     err[0] = '\0';
     assert_int_equal(lab_profile_read(path, &p, err), want);
-    unlink(path);
+    remove_profile("it");
     return p;
 }
 
@@ -121,6 +150,7 @@ static void every_emulated_key(void **state)
 {
     (void)state;
     char err[LAB_ERROR_LEN];
+    write_profile("cgn-block", EMULATED EMULATED_REST "random\n");
     struct lab_profile p =
         read_text(EMULATED EMULATED_REST "sequential\nstep = -2\ncross-traffic = negative-binomial 51 2.5\n"
                                          "pool = 4 arbitrary\nhairpin = internal-source\nrefresh = outbound\n"
@@ -152,6 +182,7 @@ static void every_emulated_key(void **state)
     assert_true(p.rewrite_payload);
     assert_int_equal(p.restart_after_s, 30);
     assert_string_equal(p.under, "cgn-block");
+    remove_profile("cgn-block");
     p = read_text(EMULATED EMULATED_REST "block\nblock-size = 128\nblocks = 2\n", 0, err);
     assert_int_equal(p.block_size, 128);
     assert_int_equal(p.blocks, 2);
@@ -206,6 +237,16 @@ static void emulated_contradictions(void **state)
         {"block\nblock-size = 200\npool = 2 arbitrary\n", 11, "is paired"},
         {"random\nrst = closes-if-in-window\n", 10, "knows no window"},
         {"random\nhost-limit = 10\ntable-size = 9\n", 10, "table-size of 9"},
+        {"preserve\nstep = 1\n", 10, "needs ports = sequential"},
+        {"preserve\nblock-size = 10\n", 10, "needs ports = block"},
+        {"random\nblocks = 2\n", 10, "needs ports = block"},
+        {"sequential\nport-range = 2000-2009\nstep = -10\n", 11, "range of 10 ports"},
+        {"parity\nport-range = 2000-2000\n", 10, "an even port and an odd one"},
+        {"random\nport-range = 3000-2000\n", 10, "LOW-HIGH"},
+        {"random\nblacklist-after = 8\n", 10, "PACKETS/SECONDS"},
+        {"random\npool = arbitrary\n", 10, "write a number"},
+        {"random\nunder = it\n", 10, "behind itself"},
+        {"random\nunder = nowhere\n", 10, "nowhere"},
     };
     (void)state;
     for (size_t i = 0; i < BASE_ARRAY_LEN(cases); i++) {
@@ -216,6 +257,32 @@ static void emulated_contradictions(void **state)
     refused(EMULATED "mapping = connection-dependent\nfiltering = address-dependent\nunsolicited-syn = drop\n"
                      "tcp-window-check = none\nudp-timeout = 60\ntcp-timeout = 60/1800\nports = preserve\n",
             3, "not ports = preserve");
+    refused(EMULATED "udp-timeout = 60/59\ntcp-timeout = 60/60\nmapping = endpoint-independent\nports = random\n"
+                     "filtering = address-dependent\nunsolicited-syn = drop\ntcp-window-check = none\n",
+            3, "59 s are fewer");
+    refused(EMULATED "udp-timeout = 60\ntcp-timeout = 60/59\nmapping = endpoint-independent\nports = random\n"
+                     "filtering = address-dependent\nunsolicited-syn = drop\ntcp-window-check = none\n",
+            4, "59 s are fewer");
+}
+
+/* One emulated NAT under another, and no more: a chain or a ring of them is refused where it begins. */
+static void nats_under_nats(void **state)
+{
+    static const struct {
+        const char *outer, *words;
+    } cases[] = {
+        {EMULATED EMULATED_REST "random\nunder = it\n", "at most two NATs"},
+        {EMULATED EMULATED_REST "random\nunder = third\n", "under third itself"},
+        {HEAD REST, "needs backend = emulated"},
+        {"backend = none\nsource = proposal\n", "needs backend = emulated"},
+        {EMULATED EMULATED_REST "random\nstep = 1\n", "outer.ini:10: a step needs"},
+    };
+    (void)state;
+    for (size_t i = 0; i < BASE_ARRAY_LEN(cases); i++) {
+        write_profile("outer", cases[i].outer);
+        refused(EMULATED EMULATED_REST "random\nhairpin = off\nunder = outer\n", 11, cases[i].words);
+    }
+    remove_profile("outer");
 }
 
 /* Every shipped emulated profile is one that the emulator takes. */
@@ -332,7 +399,8 @@ int main(void)
         cmocka_unit_test(every_emulated_key),
         cmocka_unit_test(wrong_emulated_values),
         cmocka_unit_test(emulated_contradictions),
+        cmocka_unit_test(nats_under_nats),
         cmocka_unit_test(the_emulated_set),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, folder_made, folder_removed);
 }
