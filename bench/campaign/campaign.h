@@ -3,6 +3,7 @@
  * own (a lab with the programs in it), and writes down what came out. Programs are started, never linked.
  *
  *   config.c   campaign.ini -> struct campaign_config       cells.c    config -> cells (pure)
+ *   link.c     [link] -> each host's access link (pure)
  *   worker.c   one range of one cell's trials, in a lab     coordinator.c   the workers, and the only writer
  *   results.c  the folder: run.json, trials.jsonl           resume.c   what a folder already has
  *   summary.c  summary.csv, the table, the expectations     progress.c the status line
@@ -28,6 +29,7 @@
 
 #define CAMPAIGN_MAX_NATS       64
 #define CAMPAIGN_MAX_TECHNIQUES 32
+#define CAMPAIGN_MAX_LINKS      32
 #define CAMPAIGN_MAX_EXPECT     64
 #define CAMPAIGN_MAX_TRIALS     1000000
 #define CAMPAIGN_MAX_PARALLEL   512
@@ -63,21 +65,49 @@ int campaign_choice_parse(const char *text, struct campaign_choice *out, char er
 /* About: the rate lies in the cell's 99.9 % Wilson interval. */
 enum campaign_op { CAMPAIGN_EXACTLY, CAMPAIGN_AT_LEAST, CAMPAIGN_AT_MOST, CAMPAIGN_ABOUT };
 
-/* A control: cells that match all three globs must have this success rate. The last line that matches a cell rules. */
+/* A control: cells that match all four globs must have this success rate. The last line that matches a cell rules. */
 struct campaign_expect {
     char text[160]; /* "open/open/simopen = 100%" as written */
-    char nat_a[64], nat_b[64], technique[64];
+    char nat_a[64], nat_b[64], technique[64], link[64];
     enum campaign_op op;
     double rate; /* 0 to 1 */
     int line;
 };
 
-/* Between any two hosts: round trip, uniform extra delay one way, loss one way. */
-struct campaign_link {
-    uint64_t rtt_ns;
-    uint64_t jitter_ns;
-    double loss;
+/* ---- links (link.c; pure) -------------------------------------------------------------------- */
+
+enum campaign_end { CAMPAIGN_A, CAMPAIGN_B, CAMPAIGN_S, CAMPAIGN_ENDS };
+
+#define CAMPAIGN_LINK_KEYS 8
+#define CAMPAIGN_LINK_NAME 40
+
+struct campaign_link_value {
+    double value; /* ns, a probability, or bit/s */
+    int line;     /* 0 = not from a file */
+    bool set;
 };
+
+struct campaign_link {
+    char name[CAMPAIGN_LINK_NAME + 1];  /* of [link NAME]; "" = [link] */
+    char label[CAMPAIGN_LINK_NAME + 1]; /* in cell names: the name, or "rtt40" */
+    int line;
+    /* What was written: by key, host (0 = any, a, b, s) and way (0 = both, up, down). */
+    struct campaign_link_value given[CAMPAIGN_LINK_KEYS][1 + CAMPAIGN_ENDS][3];
+    struct lab_link access[CAMPAIGN_ENDS]; /* of each host; filled in by campaign_link_finish() */
+};
+
+/* KEY = VALUE of a [link] section; line 0 = not from a file, may be set again. 0, or -EINVAL with err filled (without a
+ * place). */
+int campaign_link_set(struct campaign_link *link, const char *key, const char *value, int line,
+                      char err[CAMPAIGN_ERROR_LEN]);
+/* Whether all that must be given is: a round trip. */
+bool campaign_link_complete(const struct campaign_link *link);
+void campaign_link_finish(struct campaign_link *link);
+/* The delays of a round trip between two hosts (ns), and the longest one. */
+uint64_t campaign_link_rtt(const struct campaign_link *link, enum campaign_end one, enum campaign_end other);
+uint64_t campaign_link_longest(const struct campaign_link *link);
+/* For run.json. New reference. */
+json_t *campaign_link_json(const struct campaign_link *link);
 
 struct campaign_config {
     char path[PATH_MAX];
@@ -92,7 +122,8 @@ struct campaign_config {
     size_t n_a, n_b;
     struct campaign_choice techniques[CAMPAIGN_MAX_TECHNIQUES];
     size_t n_techniques;
-    struct campaign_link link;
+    struct campaign_link links[CAMPAIGN_MAX_LINKS];
+    size_t n_links;
     struct campaign_expect expects[CAMPAIGN_MAX_EXPECT];
     size_t n_expects;
 };
@@ -104,18 +135,18 @@ int campaign_config_read(const char *path, const char *profile_dir, struct campa
 int campaign_parse_percent(const char *text, double *out);
 /* "64M", "1G", "500k", "4096": bytes, by powers of 1024. 0, or -EINVAL. */
 int campaign_parse_size(const char *text, uint64_t *out);
-/* PATTERN/PATTERN/PATTERN and "100%", ">= 99%", "<= 1%" or "~ 25%". 0, or -EINVAL with err filled (without a place). */
+/* PATTERN/PATTERN/PATTERN[/PATTERN] and "100%", ">= 99%", "<= 1%" or "~ 25%". 0, or -EINVAL with err filled (without a
+ * place). */
 int campaign_expect_parse(const char *pattern, const char *value, struct campaign_expect *out,
                           char err[CAMPAIGN_ERROR_LEN]);
-/* Each host's access link: what crosses two of them has the campaign's link. */
-struct lab_link campaign_access_link(const struct campaign_link *link);
 
 /* ---- cells (cells.c; pure) ------------------------------------------------------------------- */
 
 struct campaign_cell {
-    char name[256]; /* nat-a/nat-b/technique/rtt40 */
+    char name[256]; /* nat-a/nat-b/technique/link */
     const struct lab_profile *nat_a, *nat_b;
     const struct campaign_choice *choice;
+    const struct campaign_link *link;
     uint64_t seed; /* 53 bits, so that every JSON reader has it exactly */
 };
 
@@ -174,10 +205,9 @@ int campaign_resume_read(FILE *in, const struct campaign_cell *cells, struct cam
 /* ---- summary (summary.c) --------------------------------------------------------------------- */
 
 /* summary.csv into dir, in whole or not at all. 0, or -errno. */
-int campaign_summary_write(const char *dir, const struct campaign_config *config, const struct campaign_cell *cells,
-                           const struct campaign_tally *tallies, size_t n);
-void campaign_summary_csv(FILE *out, const struct campaign_config *config, const struct campaign_cell *cells,
-                          const struct campaign_tally *tallies, size_t n);
+int campaign_summary_write(const char *dir, const struct campaign_cell *cells, const struct campaign_tally *tallies,
+                           size_t n);
+void campaign_summary_csv(FILE *out, const struct campaign_cell *cells, const struct campaign_tally *tallies, size_t n);
 void campaign_summary_table(FILE *out, const struct campaign_cell *cells, const struct campaign_tally *tallies,
                             size_t n);
 /* One line on `out` for each cell that is not as expected; how many. Cells without a trial are not judged. */

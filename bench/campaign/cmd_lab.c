@@ -9,8 +9,6 @@
 
 #include "bench/campaign/campaign.h"
 
-#define RTT_MAX_NS (10 * BASE_NS_PER_S)
-
 enum {
     KEY_A = 'a',
     KEY_B = 'b',
@@ -20,6 +18,10 @@ enum {
     KEY_RUN_A,
     KEY_RUN_B,
     KEY_RUN_S,
+    KEY_DUPLICATION,
+    KEY_REORDERING,
+    KEY_RATE,
+    KEY_LINK,
     KEY_SEED,
     KEY_PROFILES,
     KEY_PCAP,
@@ -42,7 +44,11 @@ static const struct argp_option option_table[] = {
     {"rtt", KEY_RTT, "TIME", 0, "round trip between any two hosts (0)", 2},
     {"jitter", KEY_JITTER, "TIME", 0, "extra delay one way, uniform from 0 to this (0)", 2},
     {"loss", KEY_LOSS, "PERCENT", 0, "packets lost one way (0)", 2},
-    {"seed", KEY_SEED, "N", 0, "drives jitter and loss (1)", 2},
+    {"duplication", KEY_DUPLICATION, "PERCENT", 0, "packets that come twice (0)", 2},
+    {"reordering", KEY_REORDERING, "PERCENT", 0, "packets held back by 5 ms while others go past (0)", 2},
+    {"rate", KEY_RATE, "RATE", 0, "of each host's access link, each way: 512kbit, 1.5mbit (no limit)", 2},
+    {"link", KEY_LINK, "KEY=VALUE", 0, "any key of a campaign's [link]: a-rate-up=1mbit, s-loss=1%", 2},
+    {"seed", KEY_SEED, "N", 0, "drives the links and the emulated NATs (1)", 2},
     {"run-a", KEY_RUN_A, "CMD", 0, "run this in host a, with /bin/sh -c", 3},
     {"run-b", KEY_RUN_B, "CMD", 0, "run this in host b", 3},
     {"run-s", KEY_RUN_S, "CMD", 0, "run this in host s, the server; it is stopped when a and b have ended", 3},
@@ -66,10 +72,24 @@ static const char doc[] =
 
 /* ---- command line ---------------------------------------------------------------------------- */
 
-static void parse_time(struct argp_state *state, const char *name, const char *arg, uint64_t *out)
+static void set_link(struct argp_state *state, struct campaign_link *link, const char *key, const char *value)
 {
-    if (base_parse_duration(arg, out) < 0 || *out > RTT_MAX_NS)
-        argp_error(state, "--%s %s: write a time like 40ms, up to 10s", name, arg);
+    char err[CAMPAIGN_ERROR_LEN];
+    if (campaign_link_set(link, key, value, 0, err) < 0)
+        argp_error(state, "%s", err);
+}
+
+static void parse_link(struct argp_state *state, struct campaign_link *link, const char *arg)
+{
+    char key[64];
+    size_t len = strcspn(arg, "=");
+    if (!arg[len] || len >= sizeof(key)) {
+        argp_error(state, "--link %s: write KEY=VALUE, like a-rate-up=1mbit", arg);
+        return;
+    }
+    memcpy(key, arg, len);
+    key[len] = '\0';
+    set_link(state, link, key, arg + len + 1);
 }
 
 static error_t parse_option(int key, char *arg, struct argp_state *state)
@@ -83,14 +103,25 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
         o->nat_b = arg;
         return 0;
     case KEY_RTT:
-        parse_time(state, "rtt", arg, &o->link.rtt_ns);
+        set_link(state, &o->link, "rtt", arg);
         return 0;
     case KEY_JITTER:
-        parse_time(state, "jitter", arg, &o->link.jitter_ns);
+        set_link(state, &o->link, "jitter", arg);
         return 0;
     case KEY_LOSS:
-        if (campaign_parse_percent(arg, &o->link.loss) < 0)
-            argp_error(state, "--loss %s: write a percentage like 1%%", arg);
+        set_link(state, &o->link, "loss", arg);
+        return 0;
+    case KEY_DUPLICATION:
+        set_link(state, &o->link, "duplication", arg);
+        return 0;
+    case KEY_REORDERING:
+        set_link(state, &o->link, "reordering", arg);
+        return 0;
+    case KEY_RATE:
+        set_link(state, &o->link, "rate", arg);
+        return 0;
+    case KEY_LINK:
+        parse_link(state, &o->link, arg);
         return 0;
     case KEY_SEED:
         if (base_parse_u64(arg, 0, UINT64_MAX, &o->seed) < 0)
@@ -116,6 +147,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
     case ARGP_KEY_END:
         if (!o->nat_a || !o->nat_b)
             argp_error(state, "which NATs? -a PROFILE and -b PROFILE; 'bench list' shows them");
+        campaign_link_finish(&o->link);
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;

@@ -42,7 +42,7 @@ static const struct argp_option option_table[] = {
     {"trials", KEY_TRIALS, "N", 0, "trials a cell, instead of the file's", 2},
     {"parallel", KEY_PARALLEL, "N", 0, "cells at once, or auto, instead of the file's", 2},
     {"seed", KEY_SEED, "N", 0, "instead of the file's", 2},
-    {"filter", KEY_FILTER, "GLOB", 0, "only the cells whose name matches", 2},
+    {"filter", KEY_FILTER, "GLOB", 0, "only the cells whose name (NAT-A/NAT-B/TECHNIQUE/LINK) matches", 2},
     {"pcap", KEY_PCAP, "DIR", 0, "write what passes each host's interfaces into DIR, a folder a cell", 3},
     {"pcap-limit", KEY_PCAP_LIMIT, "SIZE", 0, "how long one of these files may grow (64M)", 3},
     {"profiles", KEY_PROFILES, "DIR", 0, "where the NAT profiles are", 4},
@@ -261,7 +261,7 @@ static void say_how_to_resume(const struct plan *p, const struct campaign_run *r
 /* Everything that people read; the exit status. */
 static int conclude(const struct plan *p, const struct campaign_run *run, bool complete)
 {
-    int res = campaign_summary_write(run->results->dir, &p->config, p->cells, p->tallies, p->n);
+    int res = campaign_summary_write(run->results->dir, p->cells, p->tallies, p->n);
     campaign_summary_table(stdout, p->cells, p->tallies, p->n);
     size_t violated = campaign_summary_check(stdout, &p->config, p->cells, p->tallies, p->n);
     if (run->unmeasured)

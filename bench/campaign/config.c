@@ -8,10 +8,9 @@
 
 #include "bench/campaign/campaign.h"
 
-/* The punch's own deadline; and how far a campaign's link may reach. */
+/* The punch's own deadline. */
 #define TIMEOUT_MIN_NS (10 * BASE_NS_PER_MS)
 #define TIMEOUT_MAX_NS (3600 * BASE_NS_PER_S)
-#define RTT_MAX_NS     (10 * BASE_NS_PER_S)
 /* 53 bits: what every JSON reader has exactly. */
 #define SEED_MAX ((1ULL << 53) - 1)
 
@@ -40,13 +39,15 @@ struct reading {
     const struct key *last;
     int key_lines[16]; /* by index in the table; 0 = not seen */
     struct nat_list a, b;
+    struct campaign_link *link; /* whose section this is */
+    char section[64];           /* of that link, as inih tells it */
     struct campaign_config *config;
     char *err; /* the first error wins */
     bool failed;
 };
 
 static set_fn set_name, set_seed, set_trials, set_timeout, set_parallel, set_nats, set_nats_a, set_nats_b,
-    set_techniques, set_rtt, set_jitter, set_loss;
+    set_techniques;
 
 static const struct key keys[] = {
     {"campaign", "name", set_name, true, false},
@@ -58,9 +59,6 @@ static const struct key keys[] = {
     {"campaign", "nats-a", set_nats_a, false, true},
     {"campaign", "nats-b", set_nats_b, false, true},
     {"campaign", "techniques", set_techniques, true, true},
-    {"link", "rtt", set_rtt, true, false},
-    {"link", "jitter", set_jitter, false, false},
-    {"link", "loss", set_loss, false, false},
 };
 #define N_KEYS BASE_ARRAY_LEN(keys)
 _Static_assert(N_KEYS <= 16, "struct reading has too few key_lines");
@@ -138,23 +136,6 @@ static int set_duration(struct reading *r, const char *key, const char *value, u
 static int set_timeout(struct reading *r, const char *value)
 {
     return set_duration(r, "timeout", value, TIMEOUT_MIN_NS, TIMEOUT_MAX_NS, &r->config->timeout_ns);
-}
-
-static int set_rtt(struct reading *r, const char *value)
-{
-    return set_duration(r, "rtt", value, 0, RTT_MAX_NS, &r->config->link.rtt_ns);
-}
-
-static int set_jitter(struct reading *r, const char *value)
-{
-    return set_duration(r, "jitter", value, 0, RTT_MAX_NS, &r->config->link.jitter_ns);
-}
-
-static int set_loss(struct reading *r, const char *value)
-{
-    if (campaign_parse_percent(value, &r->config->link.loss) < 0)
-        return refuse(r, r->line, "'loss = %.40s': write a percentage like 1%% or 0.5%%, up to 100%%", value);
-    return 0;
 }
 
 /* ---- lists ----------------------------------------------------------------------------------- */
@@ -248,6 +229,66 @@ static int add_expect(struct reading *r, const char *pattern, const char *value)
     return 0;
 }
 
+/* ---- links ----------------------------------------------------------------------------------- */
+
+/* "link", or "link NAME" with one name: what stands behind "link". NULL for another section. */
+static const char *link_of_section(const char *section)
+{
+    if (strncmp(section, "link", 4) != 0 || (section[4] && !isspace((unsigned char)section[4])))
+        return NULL;
+    return section + 4 + strspn(section + 4, " \t");
+}
+
+static int begin_link(struct reading *r, const char *section)
+{
+    struct campaign_config *c = r->config;
+    struct campaign_link *link = &c->links[c->n_links];
+    const char *name = link_of_section(section);
+    size_t len = strlen(name);
+    bool good = len < sizeof(link->name) && *name != '.' && *name != '-';
+    for (size_t i = 0; good && i < len; i++)
+        good = isalnum((unsigned char)name[i]) || strchr("-_.", name[i]);
+    if (!good)
+        return refuse(r, r->line, "'%.60s' is no name for a link; write 1 to %d letters, digits, '-', '_' or '.'", name,
+                      CAMPAIGN_LINK_NAME);
+    for (size_t i = 0; i < c->n_links; i++)
+        if (strcmp(c->links[i].name, name) == 0)
+            return refuse(r, r->line, "[%s] was already there in line %d; give one of them another name", section,
+                          c->links[i].line);
+    if (c->n_links == CAMPAIGN_MAX_LINKS)
+        return refuse(r, r->line, "more than %d links", CAMPAIGN_MAX_LINKS);
+    c->n_links++;
+    *link = (struct campaign_link){.line = r->line};
+    memcpy(link->name, name, len + 1);
+    snprintf(r->section, sizeof(r->section), "%s", section);
+    r->link = link;
+    return 0;
+}
+
+/* inih is silent about a section without keys, or one that is there twice. */
+static void note_section(struct reading *r, const char *line)
+{
+    char section[64];
+    size_t len = strcspn(line + 1, "]\n");
+    if (line[1 + len] != ']' || len >= sizeof(section))
+        return;
+    memcpy(section, line + 1, len);
+    section[len] = '\0';
+    if (link_of_section(section))
+        begin_link(r, section);
+}
+
+static int set_link(struct reading *r, const char *section, const char *name, const char *value)
+{
+    char why[CAMPAIGN_ERROR_LEN];
+    /* One whose header is indented. */
+    if (strcmp(section, r->section) != 0 && begin_link(r, section) < 0)
+        return -EINVAL;
+    if (!*value)
+        return refuse(r, r->line, "'%s' has no value", name);
+    return campaign_link_set(r->link, name, value, r->line, why) < 0 ? refuse(r, r->line, "%s", why) : 0;
+}
+
 /* ---- reading --------------------------------------------------------------------------------- */
 
 static const struct key *find_key(const char *section, const char *name)
@@ -260,9 +301,11 @@ static const struct key *find_key(const char *section, const char *name)
 
 static int no_key(struct reading *r, const char *section, const char *name)
 {
-    if (strcmp(section, "campaign") != 0 && strcmp(section, "link") != 0)
-        return *section ? refuse(r, r->line, "there is no section [%.40s]; use [campaign], [link] or [expect]", section)
-                        : refuse(r, r->line, "'%.40s' stands before any section; begin with [campaign]", name);
+    if (strcmp(section, "campaign") != 0)
+        return *section
+                   ? refuse(r, r->line, "there is no section [%.40s]; use [campaign], [link], [link NAME] or [expect]",
+                            section)
+                   : refuse(r, r->line, "'%.40s' stands before any section; begin with [campaign]", name);
     char names[160] = "";
     for (size_t i = 0; i < N_KEYS; i++)
         if (strcmp(keys[i].section, section) == 0)
@@ -276,6 +319,8 @@ static int on_key(void *user, const char *section, const char *name, const char 
     struct reading *r = user;
     if (strcmp(section, "expect") == 0)
         return add_expect(r, name, value) == 0;
+    if (link_of_section(section))
+        return set_link(r, section, name, value) == 0;
     const struct key *key = find_key(section, name);
     if (!key)
         return no_key(r, section, name), 0;
@@ -300,6 +345,8 @@ static char *next_line(char *buf, int size, void *user)
         return NULL;
     r->line++;
     r->indented = isspace((unsigned char)*buf);
+    if (*buf == '[')
+        note_section(r, buf);
     if (!strchr(buf, '\n') && !feof(r->file)) {
         refuse(r, r->line, "the line is longer than %d characters; go on in an indented line", size - 3);
         return NULL;
@@ -343,6 +390,24 @@ static int key_line(const struct reading *r, const char *name)
     return r->key_lines[find_key("campaign", name) - keys];
 }
 
+static int check_links(struct reading *r, int end)
+{
+    struct campaign_config *c = r->config;
+    if (c->n_links == 0)
+        return refuse(r, end, "'rtt' is missing in [link]");
+    for (size_t i = 0; i < c->n_links; i++) {
+        struct campaign_link *link = &c->links[i];
+        if (!campaign_link_complete(link))
+            return refuse(r, link->line, "'rtt' is missing in [link%s%s]", *link->name ? " " : "", link->name);
+        campaign_link_finish(link);
+        for (size_t k = 0; k < i; k++)
+            if (strcmp(c->links[k].label, link->label) == 0)
+                return refuse(r, link->line, "the links of lines %d and %d are both called %s in cell names",
+                              c->links[k].line, link->line, link->label);
+    }
+    return 0;
+}
+
 static int check(struct reading *r)
 {
     int end = r->line ? r->line : 1;
@@ -355,7 +420,7 @@ static int check(struct reading *r)
                       nats);
     if (!nats && !(nats_a && nats_b))
         return refuse(r, end, "'nats' (or 'nats-a' and 'nats-b') is missing in [campaign]");
-    return 0;
+    return check_links(r, end);
 }
 
 static int parse(struct reading *r)

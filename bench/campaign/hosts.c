@@ -37,7 +37,6 @@ static int add_server(struct lab *lab, const struct lab_link *link, struct lab_h
 int campaign_hosts_create(struct campaign_hosts *out, struct loop *loop, uint64_t seed, const struct lab_profile *nat_a,
                           const struct lab_profile *nat_b, const struct campaign_link *link, char err[LAB_ERROR_LEN])
 {
-    struct lab_link access = campaign_access_link(link);
     union base_ep keep;
     *out = (struct campaign_hosts){0};
     int res = lab_create(&out->lab, loop, seed, err);
@@ -49,11 +48,11 @@ int campaign_hosts_create(struct campaign_hosts *out, struct loop *loop, uint64_
     if (res < 0)
         snprintf(err, LAB_ERROR_LEN, "the lab could not be told which connection to keep");
     if (res == 0)
-        res = add_server(out->lab, &access, &out->s, err);
+        res = add_server(out->lab, &link->access[CAMPAIGN_S], &out->s, err);
     if (res == 0)
-        res = add_peer(out->lab, "a", nat_a, PUBLIC_A, PRIVATE_A, &access, &out->a, err);
+        res = add_peer(out->lab, "a", nat_a, PUBLIC_A, PRIVATE_A, &link->access[CAMPAIGN_A], &out->a, err);
     if (res == 0)
-        res = add_peer(out->lab, "b", nat_b, PUBLIC_B, PRIVATE_B, &access, &out->b, err);
+        res = add_peer(out->lab, "b", nat_b, PUBLIC_B, PRIVATE_B, &link->access[CAMPAIGN_B], &out->b, err);
     if (res < 0)
         campaign_hosts_destroy(out);
     return res;

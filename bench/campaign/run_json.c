@@ -74,20 +74,27 @@ static json_t *cells_json(const struct campaign_cell *cells, size_t n)
 {
     json_t *list = json_array();
     for (size_t i = 0; i < n; i++)
-        json_array_append_new(list, json_pack("{s:s, s:I}", "cell", cells[i].name, "seed", (json_int_t)cells[i].seed));
+        json_array_append_new(list, json_pack("{s:s, s:I, s:s}", "cell", cells[i].name, "seed",
+                                              (json_int_t)cells[i].seed, "link", cells[i].link->label));
+    return list;
+}
+
+static json_t *links_json(const struct campaign_config *c)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < c->n_links; i++)
+        json_array_append_new(list, campaign_link_json(&c->links[i]));
     return list;
 }
 
 static json_t *campaign_json(const struct campaign_config *c, const char *filter)
 {
-    json_t *link = json_pack("{s:I, s:I, s:f}", "rtt_ns", (json_int_t)c->link.rtt_ns, "jitter_ns",
-                             (json_int_t)c->link.jitter_ns, "loss", c->link.loss);
     json_t *out = json_pack("{s:s, s:I, s:I, s:I}", "name", c->name, "seed", (json_int_t)c->seed, "trials",
                             (json_int_t)c->trials, "timeout_ns", (json_int_t)c->timeout_ns);
     json_object_set_new(out, "nats_a", names_json(c, c->nats_a, c->n_a));
     json_object_set_new(out, "nats_b", names_json(c, c->nats_b, c->n_b));
     json_object_set_new(out, "techniques", techniques_json(c));
-    json_object_set_new(out, "link", link);
+    json_object_set_new(out, "links", links_json(c));
     json_object_set_new(out, "expect", expects_json(c));
     json_object_set_new(out, "filter", filter ? json_string(filter) : json_null());
     return out;

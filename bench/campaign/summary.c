@@ -21,7 +21,7 @@ static uint64_t connect_quantile(const struct campaign_tally *t, double q)
 
 static void csv_head(FILE *out)
 {
-    fputs("cell,nat_a,nat_b,technique,mode,transport,rtt_ms,trials,ok,rate,wilson_lo,wilson_hi,"
+    fputs("cell,nat_a,nat_b,technique,mode,transport,link,rtt_ms,trials,ok,rate,wilson_lo,wilson_hi,"
           "connect_p50_ns,connect_p99_ns",
           out);
     for (unsigned o = RECORD_OK + 1; o < RECORD_OUTCOMES; o++)
@@ -29,15 +29,14 @@ static void csv_head(FILE *out)
     fputc('\n', out);
 }
 
-static void csv_row(FILE *out, const struct campaign_config *config, const struct campaign_cell *cell,
-                    const struct campaign_tally *t)
+static void csv_row(FILE *out, const struct campaign_cell *cell, const struct campaign_tally *t)
 {
     struct record_interval w = record_wilson(t->outcomes[RECORD_OK], t->measured, RECORD_Z95);
     const struct campaign_choice *choice = cell->choice;
-    fprintf(out, "%s,%s,%s,%s,%s,%s,%.10g,%llu,%llu,", cell->name, cell->nat_a->name, cell->nat_b->name,
-            choice->technique->name, choice->mode, choice->technique->transport,
-            (double)config->link.rtt_ns / (double)BASE_NS_PER_MS, (unsigned long long)t->measured,
-            (unsigned long long)t->outcomes[RECORD_OK]);
+    fprintf(out, "%s,%s,%s,%s,%s,%s,%s,%.10g,%llu,%llu,", cell->name, cell->nat_a->name, cell->nat_b->name,
+            choice->technique->name, choice->mode, choice->technique->transport, cell->link->label,
+            (double)campaign_link_rtt(cell->link, CAMPAIGN_A, CAMPAIGN_B) / (double)BASE_NS_PER_MS,
+            (unsigned long long)t->measured, (unsigned long long)t->outcomes[RECORD_OK]);
     if (t->measured)
         fprintf(out, "%.6f", rate_of(t));
     fprintf(out, ",%.6f,%.6f,", w.lo, w.hi);
@@ -51,16 +50,15 @@ static void csv_row(FILE *out, const struct campaign_config *config, const struc
     fputc('\n', out);
 }
 
-void campaign_summary_csv(FILE *out, const struct campaign_config *config, const struct campaign_cell *cells,
-                          const struct campaign_tally *tallies, size_t n)
+void campaign_summary_csv(FILE *out, const struct campaign_cell *cells, const struct campaign_tally *tallies, size_t n)
 {
     csv_head(out);
     for (size_t i = 0; i < n; i++)
-        csv_row(out, config, &cells[i], &tallies[i]);
+        csv_row(out, &cells[i], &tallies[i]);
 }
 
-int campaign_summary_write(const char *dir, const struct campaign_config *config, const struct campaign_cell *cells,
-                           const struct campaign_tally *tallies, size_t n)
+int campaign_summary_write(const char *dir, const struct campaign_cell *cells, const struct campaign_tally *tallies,
+                           size_t n)
 {
     char path[PATH_MAX], fresh[PATH_MAX];
     if ((size_t)snprintf(path, sizeof(path), "%s/summary.csv", dir) >= sizeof(path) ||
@@ -70,7 +68,7 @@ int campaign_summary_write(const char *dir, const struct campaign_config *config
     if (!f)
         return -errno;
     errno = 0;
-    campaign_summary_csv(f, config, cells, tallies, n);
+    campaign_summary_csv(f, cells, tallies, n);
     int res = fflush(f) == 0 && !ferror(f) ? 0 : -(errno ? errno : EIO);
     if (fclose(f) < 0 && res == 0)
         res = -errno;
@@ -85,6 +83,7 @@ int campaign_summary_write(const char *dir, const struct campaign_config *config
 
 struct widths {
     int nat_a, nat_b, technique;
+    int link; /* 0 = all cells have the same one: no column */
 };
 
 static void widen(int *width, const char *text)
@@ -92,6 +91,14 @@ static void widen(int *width, const char *text)
     int len = (int)strlen(text);
     if (len > *width)
         *width = len;
+}
+
+static void table_names(FILE *out, const struct widths *w, const char *nat_a, const char *nat_b, const char *technique,
+                        const char *link)
+{
+    fprintf(out, "%-*s  %-*s  %-*s  ", w->nat_a, nat_a, w->nat_b, nat_b, w->technique, technique);
+    if (w->link)
+        fprintf(out, "%-*s  ", w->link, link);
 }
 
 static void table_row(FILE *out, const struct widths *w, const struct campaign_cell *cell,
@@ -107,21 +114,25 @@ static void table_row(FILE *out, const struct widths *w, const struct campaign_c
         snprintf(p50, sizeof(p50), "%.1f ms", (double)connect_quantile(t, 0.5) / (double)BASE_NS_PER_MS);
         snprintf(p99, sizeof(p99), "%.1f ms", (double)connect_quantile(t, 0.99) / (double)BASE_NS_PER_MS);
     }
-    fprintf(out, "%-*s  %-*s  %-*s  %9s  %15s  %11s  %11s\n", w->nat_a, cell->nat_a->name, w->nat_b, cell->nat_b->name,
-            w->technique, cell->choice->label, score, interval, p50, p99);
+    table_names(out, w, cell->nat_a->name, cell->nat_b->name, cell->choice->label, cell->link->label);
+    fprintf(out, "%9s  %15s  %11s  %11s\n", score, interval, p50, p99);
 }
 
 void campaign_summary_table(FILE *out, const struct campaign_cell *cells, const struct campaign_tally *tallies,
                             size_t n)
 {
-    struct widths w = {5, 5, 9};
+    struct widths w = {.nat_a = 5, .nat_b = 5, .technique = 9};
+    bool links = false;
     for (size_t i = 0; i < n; i++) {
         widen(&w.nat_a, cells[i].nat_a->name);
         widen(&w.nat_b, cells[i].nat_b->name);
         widen(&w.technique, cells[i].choice->label);
+        links |= cells[i].link != cells[0].link;
     }
-    fprintf(out, "%-*s  %-*s  %-*s  %9s  %15s  %11s  %11s\n", w.nat_a, "NAT a", w.nat_b, "NAT b", w.technique,
-            "technique", "ok/trials", "95 % interval", "connect p50", "connect p99");
+    for (size_t i = 0; links && i < n; i++)
+        widen(&w.link, cells[i].link->label);
+    table_names(out, &w, "NAT a", "NAT b", "technique", "link");
+    fprintf(out, "%9s  %15s  %11s  %11s\n", "ok/trials", "95 % interval", "connect p50", "connect p99");
     for (size_t i = 0; i < n; i++)
         table_row(out, &w, &cells[i], &tallies[i]);
 }

@@ -1,7 +1,6 @@
-/* Values of a campaign file that are more than a number: percentages, expectations, links. */
+/* Values of a campaign file that are more than a number: percentages, expectations. */
 #include <ctype.h>
 #include <errno.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -36,16 +35,19 @@ int campaign_parse_percent(const char *text, double *out)
 
 static int parse_pattern(const char *pattern, struct campaign_expect *out)
 {
-    char *const parts[3] = {out->nat_a, out->nat_b, out->technique};
-    for (int i = 0; i < 3; i++) {
+    char *const parts[] = {out->nat_a, out->nat_b, out->technique, out->link};
+    size_t n = 0;
+    strcpy(out->link, "*");
+    for (;; pattern++) {
         size_t len = strcspn(pattern, "/");
-        if (len == 0 || len >= sizeof(out->nat_a) || (pattern[len] == '/') != (i < 2))
+        if (n == BASE_ARRAY_LEN(parts) || len == 0 || len >= sizeof(out->nat_a))
             return -EINVAL;
-        memcpy(parts[i], pattern, len);
-        parts[i][len] = '\0';
-        pattern += len + 1;
+        memcpy(parts[n], pattern, len);
+        parts[n++][len] = '\0';
+        pattern += len;
+        if (!*pattern)
+            return n >= 3 ? 0 : -EINVAL;
     }
-    return 0;
 }
 
 int campaign_parse_size(const char *text, uint64_t *out)
@@ -73,10 +75,11 @@ int campaign_expect_parse(const char *pattern, const char *value, struct campaig
     *out = (struct campaign_expect){.op = CAMPAIGN_EXACTLY};
     snprintf(out->text, sizeof(out->text), "%.100s = %.50s", pattern, value);
     if (parse_pattern(pattern, out) < 0)
-        return campaign_fail(-EINVAL, err,
-                             "'%.80s' is no pattern; write NAT-A/NAT-B/TECHNIQUE, each with * where any will do, and a "
-                             "mode as TECHNIQUE-MODE",
-                             pattern);
+        return campaign_fail(
+            -EINVAL, err,
+            "'%.80s' is no pattern; write NAT-A/NAT-B/TECHNIQUE or NAT-A/NAT-B/TECHNIQUE/LINK, each with "
+            "* where any will do, and a mode as TECHNIQUE-MODE",
+            pattern);
     if (strncmp(value, ">=", 2) == 0 || strncmp(value, "<=", 2) == 0) {
         out->op = *value == '>' ? CAMPAIGN_AT_LEAST : CAMPAIGN_AT_MOST;
         value += 2 + strspn(value + 2, " \t");
@@ -87,11 +90,4 @@ int campaign_expect_parse(const char *pattern, const char *value, struct campaig
     if (campaign_parse_percent(value, &out->rate) < 0)
         return campaign_fail(-EINVAL, err, "'%.40s' is no rate; write 100%%, >= 99%%, <= 1%% or ~ 25%%", value);
     return 0;
-}
-
-struct lab_link campaign_access_link(const struct campaign_link *link)
-{
-    /* A round trip crosses four access links, one way crosses two; losses multiply. */
-    return lab_link_both((struct lab_way){
-        .delay_ns = link->rtt_ns / 4, .jitter_ns = link->jitter_ns / 2, .loss = 1 - sqrt(1 - link->loss)});
 }

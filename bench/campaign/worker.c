@@ -368,7 +368,7 @@ static int run_trial(struct worker *w, uint64_t trial)
         return failed(w, "the NATs could not be reset: %s", strerror(-res));
     if (write(w->step_fd, "\n", 1) != 1)
         return blame(w, doing);
-    uint64_t limit = c->timeout_ns + TRIAL_MARGIN_NS + TRIAL_MARGIN_RTTS * c->link.rtt_ns;
+    uint64_t limit = c->timeout_ns + TRIAL_MARGIN_NS + TRIAL_MARGIN_RTTS * campaign_link_longest(w->job->cell->link);
     /* The peers join in the first one. */
     if (trial == w->job->first)
         limit += START_LIMIT_NS;
@@ -425,7 +425,7 @@ static int measure(struct worker *w)
     w->s.name = "rendezvous";
     w->a.name = w->b.name = job->cell->choice->technique->program;
     int res = campaign_hosts_create(&w->hosts, w->loop, job->cell->seed, job->cell->nat_a, job->cell->nat_b,
-                                    &job->config->link, err);
+                                    job->cell->link, err);
     if (res < 0)
         return failed(w, "no lab: %s", err);
     if (start_capture(w) < 0)

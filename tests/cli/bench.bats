@@ -133,7 +133,8 @@ one_line()
 @test "an unknown option, a missing and a second campaign: status 1" {
     for args in "run --frob c.ini" "run" "run c.ini c.ini" "run c.ini --trials 0" "run c.ini --trials x" \
         "run c.ini --parallel 0" "run c.ini --seed -1" "run c.ini --resume" "lab" "lab -a open" \
-        "lab -a open -b open --rtt 40" "lab -a open -b open --loss 1" "list --frob"; do
+        "lab -a open -b open --rtt 40" "lab -a open -b open --loss 1" "lab -a open -b open --rate 1" \
+        "lab -a open -b open --link a-rate" "lab -a open -b open --link c-rate=1mbit" "list --frob"; do
         # shellcheck disable=SC2086
         run bench $args
         [ "$status" = 1 ] || { echo "$args: status $status"; false; }
@@ -178,7 +179,7 @@ refused()
     sed 's/, none/, portspray:window9/' good.ini >c.ini && refused 6 "no mode 'window9'; use one of:"
     sed 's/^rtt.*/loss = 1/' good.ini >c.ini && refused 8 "percentage"
     sed 's/^\[link\]/[lnik]/' good.ini >c.ini && refused 8 "no section [lnik]"
-    sed 's/^rtt.*//' good.ini >c.ini && refused 8 "'rtt' is missing in [link]"
+    sed 's/^rtt.*//' good.ini >c.ini && refused 7 "'rtt' is missing in [link]"
     sed 's/^rtt/what is this/' good.ini >c.ini && refused 8 "no key"
     { cat good.ini; echo "gibberish"; } >c.ini && refused 9 "neither KEY = VALUE"
     printf '%s\n' '[expect]' 'open/simopen = 100%' >>good.ini
@@ -219,7 +220,7 @@ refused()
     [ "$(jq -r '.profiles["linux-strict"].backend' out/run.json)" = netfilter ]
     [ "$(jq -r '.cells | length' out/run.json)" = 8 ]
     [ "$(wc -l <out/summary.csv)" = 9 ]
-    grep -q '^open/linux-strict/simopen/rtt0,open,linux-strict,simopen,plain,tcp,0,6,6,1.000000,' out/summary.csv
+    grep -q '^open/linux-strict/simopen/rtt0,open,linux-strict,simopen,plain,tcp,rtt0,0,6,6,1.000000,' out/summary.csv
     [[ $output == *"results: out"* && $output == *"6/6"* && $output == *"0/6"* ]]
 }
 

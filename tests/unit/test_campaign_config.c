@@ -49,8 +49,9 @@ static void reads_every_key(void **state)
     assert_string_equal(config.name, "my-run.2");
     assert_true(config.seed == 9007199254740991ULL && config.trials == 7 && config.parallel == 3);
     assert_true(config.timeout_ns == 1500 * BASE_NS_PER_MS);
-    assert_true(config.link.rtt_ns == 40 * BASE_NS_PER_MS && config.link.jitter_ns == 2 * BASE_NS_PER_MS);
-    assert_true(config.link.loss == 0.005);
+    assert_int_equal(config.n_links, 1);
+    assert_string_equal(config.links[0].label, "rtt40");
+    assert_true(campaign_link_rtt(&config.links[0], CAMPAIGN_A, CAMPAIGN_S) == 40 * BASE_NS_PER_MS);
     assert_int_equal(config.n_profiles, 3);
     assert_true(config.n_a == 1 && config.n_b == 2 && config.n_techniques == 3);
     assert_string_equal(config.profiles[config.nats_b[1]].name, "linux-random");
@@ -65,8 +66,10 @@ static void defaults(void **state)
 {
     (void)state;
     assert_int_equal(read_text(HEAD REST "parallel = auto\n" LINK), 0);
-    assert_true(config.parallel == 0 && config.seed == 1 && config.link.loss == 0 && config.link.jitter_ns == 0);
+    assert_true(config.parallel == 0 && config.seed == 1);
     assert_true(config.timeout_ns > 0);
+    const struct lab_way *up = &config.links[0].access[CAMPAIGN_A].up;
+    assert_true(up->jitter_ns == 0 && up->loss == 0 && up->duplication == 0 && up->reordering == 0 && up->rate == 0);
     assert_true(config.n_a == 2 && config.n_b == 2 && config.n_profiles == 2);
 }
 
@@ -115,10 +118,38 @@ static void refuses_with_the_line(void **state)
         {"[link]\nloss = 101%\n", ":2: 'loss = 101%'"},
         {"[link]\nloss = nan%\n", ":2: 'loss = nan%'"},
         {"[link]\ndelay = 1ms\n", ":2: [link] has no key 'delay'; use one of: rtt, jitter, loss"},
+        {"[link]\nc-loss = 1%\n", ":2: [link] has no key 'c-loss'"},
+        {"[link]\na-loss-left = 1%\n", ":2: [link] has no key 'a-loss-left'"},
+        {"[link]\n-up = 1%\n", ":2: [link] has no key '-up'"},
+        {"[link]\na- = 1%\n", ":2: [link] has no key 'a-'"},
+        {"[link]\nrtt = 1ms\nrtt = 2ms\n", ":3: 'rtt' was already given in line 2"},
+        {"[link]\na-loss-up =\n", ":2: 'a-loss-up' has no value"},
+        {"[link]\nduplication = 1\n", ":2: 'duplication = 1': write a percentage"},
+        {"[link]\nb-reordering-down = -1%\n", ":2: 'b-reordering-down = -1%': write a percentage"},
+        {"[link]\nreordering-delay = 5\n", ":2: 'reordering-delay = 5': write a time"},
+        {"[link]\nqueue = 11s\n", ":2: 'queue = 11s': write a time"},
+        {"[link]\nrate = 1\n", ":2: 'rate = 1': write a rate like 512kbit"},
+        {"[link]\nrate = 1kbit\n", ":2: 'rate = 1kbit'"},
+        {"[link]\nrate = 11gbit\n", ":2: 'rate = 11gbit'"},
+        {"[link]\nrate = mbit\n", ":2: 'rate = mbit'"},
+        {"[link]\nrate = 1.2.3mbit\n", ":2: 'rate = 1.2.3mbit'"},
+        {"[link]\nrate = 1e3mbit\n", ":2: 'rate = 1e3mbit'"},
+        {"[link]\nrate = 1mbit/h\n", ":2: 'rate = 1mbit/h'"},
+        {"[link]\nrate = nan\n", ":2: 'rate = nan'"},
+        {"[link a/b]\n", ":1: 'a/b' is no name for a link"},
+        {"[link two words]\n", ":1: 'two words' is no name for a link"},
+        {"[link x23456789012345678901234567890123456789012]\n", ":1: 'x2345"},
+        {"[linkx]\nrtt = 1ms\n", ":2: there is no section [linkx]"},
+        {HEAD REST LINK "[link x]\n[link x]\nrtt = 1ms\n", ":9: [link x] was already there in line 8"},
+        {HEAD REST LINK LINK, ":8: [link] was already there in line 6"},
+        {HEAD REST LINK "[link x]\nloss = 1%\n", ":8: 'rtt' is missing in [link x]"},
+        {HEAD REST LINK "[link x]\n", ":8: 'rtt' is missing in [link x]"},
+        {HEAD REST LINK "[link rtt40]\nrtt = 9ms\n", ":8: the links of lines 6 and 8 are both called rtt40"},
         {"name = x\n", ":1: 'name' stands before any section"},
         {"[cell]\nx = 1\n", ":2: there is no section [cell]"},
         {"[expect]\n*/* = 1%\n", ":2: '*/*' is no pattern"},
-        {"[expect]\n*/*/*/* = 1%\n", ":2: '*/*/*/*' is no pattern"},
+        {"[expect]\n*/*/*/*/* = 1%\n", ":2: '*/*/*/*/*' is no pattern"},
+        {"[expect]\n*/*/*/ = 1%\n", ":2: '*/*/*/' is no pattern"},
         {"[expect]\n*//* = 1%\n", ":2: '*//*' is no pattern"},
         {"[expect]\n*/*/portspray:punch = 1%\n", ":2: "},
         {"[expect]\n*/*/* = > 1%\n", ":2: '> 1%' is no rate"},
@@ -222,14 +253,81 @@ static void rtt_in_names(void **state)
     }
 }
 
-static void links_add_up(void **state)
+/* The links of a file whose [link] sections these are. */
+static void links(const char *text)
+{
+    char whole[1000];
+    snprintf(whole, sizeof(whole), HEAD REST "%s", text);
+    if (read_text(whole) < 0)
+        fail_msg("%s", err);
+}
+
+static bool nearly(double is, double want)
+{
+    return is > want - 1e-12 && is < want + 1e-12;
+}
+
+/* What holds between two hosts is made of their access links' shares. */
+static void shares_add_up(void **state)
 {
     (void)state;
-    struct campaign_link link = {.rtt_ns = 40000000, .jitter_ns = 4000000, .loss = 0.19};
-    struct lab_link l = campaign_access_link(&link);
-    assert_true(4 * l.up.delay_ns == link.rtt_ns && 2 * l.down.jitter_ns == link.jitter_ns);
-    double through = (1 - l.up.loss) * (1 - l.down.loss);
-    assert_true(through > 0.81 - 1e-12 && through < 0.81 + 1e-12);
+    links("[link]\nrtt = 40ms\njitter = 4ms\nloss = 19%\nduplication = 36%\nreordering = 51%\nrate = 1.5Mbit/s\n");
+    for (unsigned i = 0; i < CAMPAIGN_ENDS; i++) {
+        struct lab_way up = config.links[0].access[i].up, down = config.links[0].access[i].down;
+        assert_memory_equal(&up, &down, sizeof(up));
+        assert_true(up.delay_ns == 10 * BASE_NS_PER_MS && up.jitter_ns == 2 * BASE_NS_PER_MS);
+        assert_true(nearly(up.loss, 0.1) && nearly(up.duplication, 0.2) && nearly(up.reordering, 0.3));
+        assert_true(up.rate == 1500000 && up.queue_ns > 0 && up.reorder_ns > 0);
+    }
+}
+
+/* Most of a home: a slow way up, a loss on one side, and a server that is near. */
+static void the_key_that_names_more_rules(void **state)
+{
+    (void)state;
+    links("[link]\na-loss-up = 4%\na-loss = 3%\nloss-up = 2%\nloss = 19%\nrtt = 40ms\nrtt-up = 1ms\n"
+          "a-rtt = 30ms\nb-rtt-down = 7ms\ns-rtt = 0\njitter-down = 3ms\nrate-up = 512kbit\nb-rate = 1gbit\n"
+          "queue = 20ms\ns-queue-up = 0\nreordering-delay = 9ms\n");
+    const struct lab_link *l = config.links[0].access;
+    const struct lab_link *a = &l[CAMPAIGN_A], *b = &l[CAMPAIGN_B], *s = &l[CAMPAIGN_S];
+    assert_true(a->up.loss == 0.04 && a->down.loss == 0.03);
+    assert_true(b->up.loss == 0.02 && nearly(b->down.loss, 0.1) && s->up.loss == 0.02);
+    assert_true(a->up.delay_ns == 15 * BASE_NS_PER_MS && a->down.delay_ns == 15 * BASE_NS_PER_MS);
+    assert_true(b->up.delay_ns == BASE_NS_PER_MS && b->down.delay_ns == 7 * BASE_NS_PER_MS);
+    assert_true(s->up.delay_ns == 0 && s->down.delay_ns == 0);
+    assert_true(a->up.jitter_ns == 0 && a->down.jitter_ns == 3 * BASE_NS_PER_MS);
+    assert_true(a->up.rate == 512000 && a->down.rate == 0 && b->up.rate == 1000000000 && b->down.rate == 1000000000);
+    assert_true(a->up.queue_ns == 20 * BASE_NS_PER_MS && s->up.queue_ns == 0 && s->down.queue_ns == a->up.queue_ns);
+    assert_true(a->up.reorder_ns == 9 * BASE_NS_PER_MS);
+    assert_true(campaign_link_rtt(&config.links[0], CAMPAIGN_A, CAMPAIGN_B) == 38 * BASE_NS_PER_MS);
+    assert_true(campaign_link_rtt(&config.links[0], CAMPAIGN_S, CAMPAIGN_B) == 8 * BASE_NS_PER_MS);
+    assert_true(campaign_link_longest(&config.links[0]) == 38 * BASE_NS_PER_MS);
+    assert_string_equal(config.links[0].label, "rtt40");
+}
+
+static void each_link_multiplies_the_cells(void **state)
+{
+    (void)state;
+    struct campaign_cell *cells;
+    size_t n;
+    links("[link]\nrtt = 40ms\n[link dsl]\nrtt = 40ms\nrate-up = 1mbit\n[link bad.2]\nrtt = 9ms\nloss = 1%\n"
+          "[expect]\n*/*/* = 100%\n*/*/simopen/bad* = >= 90%\n");
+    assert_int_equal(campaign_expand(&config, NULL, &cells, &n), 0);
+    assert_int_equal(n, 2 * 2 * 2 * 3);
+    assert_string_equal(cells[0].name, "open/open/simopen/rtt40");
+    assert_string_equal(cells[1].name, "open/open/simopen/dsl");
+    assert_string_equal(cells[23].name, "linux-strict/linux-strict/none/bad.2");
+    assert_true(cells[1].link->access[CAMPAIGN_B].up.rate == 1000000 && cells[0].link->access[CAMPAIGN_B].up.rate == 0);
+    for (size_t i = 0; i < n; i++)
+        for (size_t k = 0; k < i; k++)
+            assert_true(cells[i].seed != cells[k].seed);
+    assert_true(campaign_expect_for(&config, &cells[1])->rate == 1);
+    assert_true(campaign_expect_for(&config, &cells[2])->rate == 0.9);
+    assert_true(campaign_expect_for(&config, &cells[23])->rate == 1);
+    free(cells);
+    assert_int_equal(campaign_expand(&config, "*/dsl", &cells, &n), 0);
+    assert_int_equal(n, 8);
+    free(cells);
 }
 
 /* ---- expectations ---------------------------------------------------------------------------- */
@@ -291,7 +389,9 @@ int main(void)
         cmocka_unit_test(filters),
         cmocka_unit_test(seeds_stay),
         cmocka_unit_test(rtt_in_names),
-        cmocka_unit_test(links_add_up),
+        cmocka_unit_test(shares_add_up),
+        cmocka_unit_test(the_key_that_names_more_rules),
+        cmocka_unit_test(each_link_multiplies_the_cells),
         cmocka_unit_test(the_last_matching_line_rules),
         cmocka_unit_test(percentages),
         cmocka_unit_test(sizes_are_read),

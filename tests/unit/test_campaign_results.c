@@ -23,13 +23,17 @@ static int setup(void **state)
 {
     (void)state;
     char err[CAMPAIGN_ERROR_LEN];
-    config = (struct campaign_config){.path = "c.ini", .trials = 10, .link = {.rtt_ns = 40000000}};
+    config = (struct campaign_config){.path = "c.ini", .trials = 10, .n_links = 1};
+    assert_int_equal(campaign_link_set(&config.links[0], "rtt", "40ms", 0, err), 0);
+    campaign_link_finish(&config.links[0]);
     snprintf(config.profiles[0].name, sizeof(config.profiles[0].name), "open");
     snprintf(config.profiles[1].name, sizeof(config.profiles[1].name), "linux-random");
     assert_int_equal(campaign_choice_parse("portspray:punch", &config.techniques[0], err), 0);
     for (size_t i = 0; i < 2; i++) {
-        cells[i] = (struct campaign_cell){
-            .nat_a = &config.profiles[0], .nat_b = &config.profiles[i], .choice = &config.techniques[0]};
+        cells[i] = (struct campaign_cell){.nat_a = &config.profiles[0],
+                                          .nat_b = &config.profiles[i],
+                                          .choice = &config.techniques[0],
+                                          .link = &config.links[0]};
         snprintf(cells[i].name, sizeof(cells[i].name), "open/%s/portspray-punch/rtt40", cells[i].nat_b->name);
         assert_int_equal(campaign_tally_init(&tallies[i], config.trials), 0);
     }
@@ -202,6 +206,14 @@ static void run_descriptions_compare(void **state)
     assert_false(campaign_run_same(one, filtered, err));
     json_object_del(same, "schema");
     assert_false(campaign_run_same(same, one, err));
+    /* The same names over another link. */
+    config.trials = 10;
+    assert_int_equal(campaign_link_set(&config.links[0], "a-loss-up", "1%", 0, err), 0);
+    campaign_link_finish(&config.links[0]);
+    json_t *lossy = campaign_run_json(&config, cells, 2, NULL, "bench/profiles", "x");
+    assert_false(campaign_run_same(one, lossy, err));
+    assert_non_null(strstr(err, "links"));
+    json_decref(lossy);
     json_t *number = json_integer(3);
     assert_false(campaign_run_same(number, one, err));
     json_decref(number);
@@ -218,7 +230,7 @@ static char *csv(void)
     char *buf = NULL;
     size_t len = 0;
     FILE *f = open_memstream(&buf, &len);
-    campaign_summary_csv(f, &config, cells, tallies, 2);
+    campaign_summary_csv(f, cells, tallies, 2);
     fclose(f);
     return buf;
 }
@@ -230,11 +242,11 @@ static void csv_has_a_row_a_cell(void **state)
         assert_int_equal(add(&tallies[0], i, RECORD_OK, 40000000 + 1000000 * (3 - i)), 0);
     assert_int_equal(add(&tallies[0], 5, RECORD_TIMEOUT, 0), 0);
     char *text = csv();
-    assert_string_equal(text,
-                        "cell,nat_a,nat_b,technique,mode,transport,rtt_ms,trials,ok,rate,wilson_lo,wilson_hi,"
-                        "connect_p50_ns,connect_p99_ns,timeout,refused,predict_miss,infeasible,auth_failed,error\n" A
-                        ",open,open,portspray,punch,udp,40,5,4,0.800000,0.375535,0.963776,41500000,42970000,1,0,0,0,0,"
-                        "0\n" B ",open,linux-random,portspray,punch,udp,40,0,0,,0.000000,1.000000,,,0,0,0,0,0,0\n");
+    assert_string_equal(
+        text, "cell,nat_a,nat_b,technique,mode,transport,link,rtt_ms,trials,ok,rate,wilson_lo,wilson_hi,"
+              "connect_p50_ns,connect_p99_ns,timeout,refused,predict_miss,infeasible,auth_failed,error\n" A
+              ",open,open,portspray,punch,udp,rtt40,40,5,4,0.800000,0.375535,0.963776,41500000,42970000,1,0,0,0,0,"
+              "0\n" B ",open,linux-random,portspray,punch,udp,rtt40,40,0,0,,0.000000,1.000000,,,0,0,0,0,0,0\n");
     free(text);
 }
 
