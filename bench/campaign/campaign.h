@@ -4,6 +4,7 @@
  *
  *   config.c   campaign.ini -> struct campaign_config       cells.c    config -> cells (pure)
  *   link.c     [link] -> each host's access link (pure)
+ *   side.c     HOME@CARRIER                              hosts.c    the hosts of a cell, and their NATs
  *   worker.c   one range of one cell's trials, in a lab     coordinator.c   the workers, and the only writer
  *   results.c  the folder: run.json, trials.jsonl           resume.c   what a folder already has
  *   summary.c  summary.csv, the table, the expectations     progress.c the status line
@@ -28,6 +29,8 @@
 #define CAMPAIGN_ERROR_LEN 512
 
 #define CAMPAIGN_MAX_NATS       64
+#define CAMPAIGN_MAX_PAIRS      64
+#define CAMPAIGN_MAX_PROFILES   128
 #define CAMPAIGN_MAX_TECHNIQUES 32
 #define CAMPAIGN_MAX_LINKS      32
 #define CAMPAIGN_MAX_EXPECT     64
@@ -68,7 +71,7 @@ enum campaign_op { CAMPAIGN_EXACTLY, CAMPAIGN_AT_LEAST, CAMPAIGN_AT_MOST, CAMPAI
 /* A control: cells that match all four globs must have this success rate. The last line that matches a cell rules. */
 struct campaign_expect {
     char text[160]; /* "open/open/simopen = 100%" as written */
-    char nat_a[64], nat_b[64], technique[64], link[64];
+    char nat_a[96], nat_b[96], technique[96], link[96];
     enum campaign_op op;
     double rate; /* 0 to 1 */
     int line;
@@ -109,6 +112,35 @@ uint64_t campaign_link_longest(const struct campaign_link *link);
 /* For run.json. New reference. */
 json_t *campaign_link_json(const struct campaign_link *link);
 
+#define CAMPAIGN_SIDE_LEN 80
+/* A session's longest name. */
+#define CAMPAIGN_CELL_NAME 200
+
+/*
+ * What one host is behind, "HOME@CARRIER@...", from the host outwards: HOME is a NAT of its own, or nothing; what
+ * follows an '@' is an emulated NAT that others may be behind as well. The two sides of a cell share what both name
+ * there, counted from the outside: a@x@y and b@x@y share x and y, a@x@y and b@x@z nothing. A profile's own `under` is
+ * never shared.
+ */
+struct campaign_side {
+    char name[CAMPAIGN_SIDE_LEN + 1]; /* as it was written */
+    const struct lab_profile *nats[1 + LAB_CHAIN_MAX];
+    size_t n; /* at least 1; nats[0] is HOME, NULL: directly behind nats[1] */
+};
+
+/* Profiles, each read once. */
+struct campaign_profiles {
+    struct lab_profile list[CAMPAIGN_MAX_PROFILES];
+    size_t n;
+};
+
+/* Reads the profiles that it names from dir; the side points into them. 0, or -errno with what is wrong, without a
+ * place, in err. */
+int campaign_side_read(const char *text, const char *dir, struct campaign_profiles *profiles, struct campaign_side *out,
+                       char err[CAMPAIGN_ERROR_LEN]);
+/* How many NATs both share, counted from the outside; a HOME never. */
+size_t campaign_sides_shared(const struct campaign_side *a, const struct campaign_side *b);
+
 struct campaign_config {
     char path[PATH_MAX];
     char name[64];
@@ -116,10 +148,11 @@ struct campaign_config {
     uint64_t trials;
     uint64_t timeout_ns; /* of one punch */
     uint64_t parallel;   /* cells at once; 0 = auto */
-    struct lab_profile profiles[2 * CAMPAIGN_MAX_NATS];
-    size_t n_profiles;
-    size_t nats_a[CAMPAIGN_MAX_NATS], nats_b[CAMPAIGN_MAX_NATS]; /* into profiles */
+    struct campaign_profiles profiles;
+    struct campaign_side nats_a[CAMPAIGN_MAX_NATS], nats_b[CAMPAIGN_MAX_NATS]; /* each with each */
     size_t n_a, n_b;
+    struct campaign_side pairs[CAMPAIGN_MAX_PAIRS][2]; /* and these */
+    size_t n_pairs;
     struct campaign_choice techniques[CAMPAIGN_MAX_TECHNIQUES];
     size_t n_techniques;
     struct campaign_link links[CAMPAIGN_MAX_LINKS];
@@ -143,8 +176,8 @@ int campaign_expect_parse(const char *pattern, const char *value, struct campaig
 /* ---- cells (cells.c; pure) ------------------------------------------------------------------- */
 
 struct campaign_cell {
-    char name[256]; /* nat-a/nat-b/technique/link */
-    const struct lab_profile *nat_a, *nat_b;
+    char name[CAMPAIGN_CELL_NAME + 1]; /* nat-a/nat-b/technique/link */
+    const struct campaign_side *nat_a, *nat_b;
     const struct campaign_choice *choice;
     const struct campaign_link *link;
     uint64_t seed; /* 53 bits, so that every JSON reader has it exactly */
@@ -246,8 +279,9 @@ struct campaign_hosts {
 #define CAMPAIGN_SAMPLE_PORTS "32"
 
 /* Builds s, a and b. 0, or -errno with err filled; *out is then empty. */
-int campaign_hosts_create(struct campaign_hosts *out, struct loop *loop, uint64_t seed, const struct lab_profile *nat_a,
-                          const struct lab_profile *nat_b, const struct campaign_link *link, char err[LAB_ERROR_LEN]);
+int campaign_hosts_create(struct campaign_hosts *out, struct loop *loop, uint64_t seed,
+                          const struct campaign_side *nat_a, const struct campaign_side *nat_b,
+                          const struct campaign_link *link, char err[LAB_ERROR_LEN]);
 void campaign_hosts_destroy(struct campaign_hosts *hosts);
 
 /* pcap.c: what passes the hosts' interfaces, on request */

@@ -13,28 +13,36 @@ static uint64_t cell_seed(uint64_t seed, const char *name)
     return base_rng_u64(&rng) >> 11;
 }
 
-static void fill(const struct campaign_config *c, size_t a, size_t b, size_t t, size_t l, struct campaign_cell *out)
+static void fill(const struct campaign_config *c, const struct campaign_side *a, const struct campaign_side *b,
+                 const struct campaign_choice *choice, const struct campaign_link *link, struct campaign_cell *out)
 {
-    *out = (struct campaign_cell){.nat_a = &c->profiles[c->nats_a[a]],
-                                  .nat_b = &c->profiles[c->nats_b[b]],
-                                  .choice = &c->techniques[t],
-                                  .link = &c->links[l]};
-    snprintf(out->name, sizeof(out->name), "%s/%s/%s/%s", out->nat_a->name, out->nat_b->name, out->choice->label,
-             out->link->label);
+    *out = (struct campaign_cell){.nat_a = a, .nat_b = b, .choice = choice, .link = link};
+    snprintf(out->name, sizeof(out->name), "%s/%s/%s/%s", a->name, b->name, choice->label, link->label);
     out->seed = cell_seed(c->seed, out->name);
+}
+
+/* The i-th pair of NATs: each of the one list with each of the other, then those that were named. */
+static void pair_at(const struct campaign_config *c, size_t i, const struct campaign_side **a,
+                    const struct campaign_side **b)
+{
+    size_t crossed = c->n_a * c->n_b;
+    *a = i < crossed ? &c->nats_a[i / c->n_b] : &c->pairs[i - crossed][0];
+    *b = i < crossed ? &c->nats_b[i % c->n_b] : &c->pairs[i - crossed][1];
 }
 
 int campaign_expand(const struct campaign_config *c, const char *filter, struct campaign_cell **out, size_t *n)
 {
-    size_t all = c->n_techniques * c->n_a * c->n_b * c->n_links;
+    size_t n_pairs = c->n_a * c->n_b + c->n_pairs, all = c->n_techniques * n_pairs * c->n_links;
     struct campaign_cell *cells = calloc(all, sizeof(*cells));
     *n = 0;
     if (!cells)
         return -ENOMEM;
     /* The links of one pair stand next to each other. */
     for (size_t i = 0; i < all; i++) {
+        const struct campaign_side *a, *b;
         size_t rest = i / c->n_links;
-        fill(c, rest / c->n_b % c->n_a, rest % c->n_b, rest / c->n_b / c->n_a, i % c->n_links, &cells[*n]);
+        pair_at(c, rest % n_pairs, &a, &b);
+        fill(c, a, b, &c->techniques[rest / n_pairs], &c->links[i % c->n_links], &cells[*n]);
         if (!filter || fnmatch(filter, cells[*n].name, 0) == 0)
             (*n)++;
     }

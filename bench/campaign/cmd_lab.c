@@ -39,8 +39,8 @@ struct options {
 };
 
 static const struct argp_option option_table[] = {
-    {"nat-a", KEY_A, "PROFILE", 0, "the NAT before host a (bench list shows them)", 1},
-    {"nat-b", KEY_B, "PROFILE", 0, "the NAT before host b", 1},
+    {"nat-a", KEY_A, "NAT", 0, "what host a is behind: a profile (bench list shows them), or HOME@CARRIER", 1},
+    {"nat-b", KEY_B, "NAT", 0, "what host b is behind; both share the NATs that both name behind an '@'", 1},
     {"rtt", KEY_RTT, "TIME", 0, "round trip between any two hosts (0)", 2},
     {"jitter", KEY_JITTER, "TIME", 0, "extra delay one way, uniform from 0 to this (0)", 2},
     {"loss", KEY_LOSS, "PERCENT", 0, "packets lost one way (0)", 2},
@@ -61,10 +61,13 @@ static const struct argp_option option_table[] = {
 static const char doc[] =
     "Two hosts behind two NATs and a server, on this machine, for any program.\v"
     "  bench lab -a linux-strict -b linux-random --rtt 40ms --run-a 'ping -c 3 192.0.2.1'\n"
+    "  bench lab -a port-restricted@cgn-block -b linux-strict@cgn-block   two homes under one carrier NAT\n"
+    "  bench lab -a @full-cone -b @full-cone    two hosts in one home\n"
     "  bench lab -a open -b linux-strict        builds it, says how to enter each host, waits for Ctrl-C\n"
     "\n"
     "Host s has 192.0.2.1 and 192.0.2.2; a is 10.1.0.2 behind 198.51.100.1, b is 10.2.0.2 behind 203.0.113.1; "
-    "with profile open they have the outer address themselves. The commands share this terminal. Everything is gone "
+    "with profile open they have the outer address themselves, behind @NAT an address in that one's network. The "
+    "commands share this terminal. Everything is gone "
     "when this program is.\n"
     "\n"
     "Exit status: 0 the commands of a and b ended with 0 (or you pressed Ctrl-C where there were none); 1 usage or "
@@ -146,7 +149,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
         return 0;
     case ARGP_KEY_END:
         if (!o->nat_a || !o->nat_b)
-            argp_error(state, "which NATs? -a PROFILE and -b PROFILE; 'bench list' shows them");
+            argp_error(state, "which NATs? -a NAT and -b NAT; 'bench list' shows them");
         campaign_link_finish(&o->link);
         return 0;
     default:
@@ -312,7 +315,7 @@ static int run_show(struct show *s, bool user_ns)
     return s->failed || (any && s->interrupted) ? BASE_EXIT_FAILED : BASE_EXIT_OK;
 }
 
-static int build(struct show *s, const struct lab_profile *nat_a, const struct lab_profile *nat_b)
+static int build(struct show *s, const struct campaign_side *nat_a, const struct campaign_side *nat_b)
 {
     char err[LAB_ERROR_LEN];
     int res = loop_create(&s->loop, 0);
@@ -332,13 +335,14 @@ static int build(struct show *s, const struct lab_profile *nat_a, const struct l
     return res;
 }
 
-static int find_profile(const struct options *o, const char *name, struct lab_profile *out)
+static int read_side(const struct options *o, const char *name, struct campaign_profiles *profiles,
+                     struct campaign_side *out)
 {
-    char dir[PATH_MAX], err[LAB_ERROR_LEN];
+    char dir[PATH_MAX], err[CAMPAIGN_ERROR_LEN];
     snprintf(dir, sizeof(dir), "%s%s", o->profiles ? o->profiles : campaign_data_dir(), o->profiles ? "" : "/profiles");
-    int res = lab_profile_find(dir, name, out, err);
+    int res = campaign_side_read(name, dir, profiles, out, err);
     if (res < 0)
-        base_error("%s ('bench list' shows the profiles)", err);
+        base_error("%s", err);
     return res;
 }
 
@@ -346,11 +350,12 @@ int campaign_cmd_lab(int argc, char **argv)
 {
     static const struct argp argp = {option_table, parse_option, NULL, doc, NULL, NULL, NULL};
     struct options o = {.seed = 1, .pcap.limit = CAMPAIGN_PCAP_LIMIT};
-    struct lab_profile nat_a, nat_b;
+    static struct campaign_profiles profiles;
+    struct campaign_side nat_a, nat_b;
     struct show s;
     char err[LAB_ERROR_LEN];
     argp_parse(&argp, argc, argv, 0, NULL, &o);
-    if (find_profile(&o, o.nat_a, &nat_a) < 0 || find_profile(&o, o.nat_b, &nat_b) < 0)
+    if (read_side(&o, o.nat_a, &profiles, &nat_a) < 0 || read_side(&o, o.nat_b, &profiles, &nat_b) < 0)
         return BASE_EXIT_USAGE;
     bool root = geteuid() == 0;
     if (lab_enter(err) < 0) {

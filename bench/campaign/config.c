@@ -26,7 +26,13 @@ struct key {
 
 /* A NAT list may name its profiles before the file's errors are known: they are read at the end. */
 struct nat_list {
-    char names[CAMPAIGN_MAX_NATS][sizeof(((struct lab_profile *)0)->name)];
+    char names[CAMPAIGN_MAX_NATS][CAMPAIGN_SIDE_LEN + 1];
+    size_t n;
+    int line;
+};
+
+struct pair_list {
+    char names[CAMPAIGN_MAX_PAIRS][2][CAMPAIGN_SIDE_LEN + 1];
     size_t n;
     int line;
 };
@@ -39,6 +45,7 @@ struct reading {
     const struct key *last;
     int key_lines[16]; /* by index in the table; 0 = not seen */
     struct nat_list a, b;
+    struct pair_list pairs;
     struct campaign_link *link; /* whose section this is */
     char section[64];           /* of that link, as inih tells it */
     struct campaign_config *config;
@@ -46,19 +53,15 @@ struct reading {
     bool failed;
 };
 
-static set_fn set_name, set_seed, set_trials, set_timeout, set_parallel, set_nats, set_nats_a, set_nats_b,
+static set_fn set_name, set_seed, set_trials, set_timeout, set_parallel, set_nats, set_nats_a, set_nats_b, set_pairs,
     set_techniques;
 
 static const struct key keys[] = {
-    {"campaign", "name", set_name, true, false},
-    {"campaign", "seed", set_seed, false, false},
-    {"campaign", "trials", set_trials, true, false},
-    {"campaign", "timeout", set_timeout, false, false},
-    {"campaign", "parallel", set_parallel, false, false},
-    {"campaign", "nats", set_nats, false, true},
-    {"campaign", "nats-a", set_nats_a, false, true},
-    {"campaign", "nats-b", set_nats_b, false, true},
-    {"campaign", "techniques", set_techniques, true, true},
+    {"campaign", "name", set_name, true, false},          {"campaign", "seed", set_seed, false, false},
+    {"campaign", "trials", set_trials, true, false},      {"campaign", "timeout", set_timeout, false, false},
+    {"campaign", "parallel", set_parallel, false, false}, {"campaign", "nats", set_nats, false, true},
+    {"campaign", "nats-a", set_nats_a, false, true},      {"campaign", "nats-b", set_nats_b, false, true},
+    {"campaign", "pairs", set_pairs, false, true},        {"campaign", "techniques", set_techniques, true, true},
 };
 #define N_KEYS BASE_ARRAY_LEN(keys)
 _Static_assert(N_KEYS <= 16, "struct reading has too few key_lines");
@@ -193,6 +196,39 @@ static int set_nats(struct reading *r, const char *value)
 {
     int res = add_nats(r, value, &r->a);
     return res < 0 ? res : add_nats(r, value, &r->b);
+}
+
+/* One side of "A / B", which ends at `end`; without the spaces around it. */
+static bool take_side(const char *from, const char *end, char out[CAMPAIGN_SIDE_LEN + 1])
+{
+    while (from < end && isspace((unsigned char)*from))
+        from++;
+    while (end > from && isspace((unsigned char)end[-1]))
+        end--;
+    size_t len = (size_t)(end - from);
+    if (len == 0 || len > CAMPAIGN_SIDE_LEN)
+        return false;
+    memcpy(out, from, len);
+    out[len] = '\0';
+    return true;
+}
+
+static int set_pairs(struct reading *r, const char *value)
+{
+    struct pair_list *p = &r->pairs;
+    char text[2 * CAMPAIGN_SIDE_LEN + 16];
+    if (!p->line)
+        p->line = r->line;
+    while (next_item(&value, text, sizeof(text))) {
+        const char *slash = strchr(text, '/');
+        if (p->n == CAMPAIGN_MAX_PAIRS)
+            return refuse(r, r->line, "more than %d pairs", CAMPAIGN_MAX_PAIRS);
+        if (!slash || strchr(slash + 1, '/') || !take_side(text, slash, p->names[p->n][0]) ||
+            !take_side(slash + 1, text + strlen(text), p->names[p->n][1]))
+            return refuse(r, r->line, "'%.80s' is no pair; write NAT / NAT, with commas between pairs", text);
+        p->n++;
+    }
+    return 0;
 }
 
 static int set_techniques(struct reading *r, const char *value)
@@ -356,32 +392,77 @@ static char *next_line(char *buf, int size, void *user)
 
 /* ---- the whole ------------------------------------------------------------------------------- */
 
-static int read_profile(struct reading *r, const struct nat_list *list, size_t i, const char *dir, size_t *out)
+static int read_side(struct reading *r, int line, const char *text, const char *dir, struct campaign_side *out)
 {
-    struct campaign_config *c = r->config;
-    char why[LAB_ERROR_LEN] = "";
-    for (size_t k = 0; k < c->n_profiles; k++)
-        if (strcmp(c->profiles[k].name, list->names[i]) == 0) {
-            *out = k;
-            return 0;
-        }
-    if (lab_profile_find(dir, list->names[i], &c->profiles[c->n_profiles], why) < 0)
-        return refuse(r, list->line, "%s ('bench list' shows the profiles)", why);
-    *out = c->n_profiles++;
+    char why[CAMPAIGN_ERROR_LEN];
+    if (campaign_side_read(text, dir, &r->config->profiles, out, why) < 0)
+        return refuse(r, line, "%s", why);
     return 0;
+}
+
+static bool named(const struct campaign_side *list, size_t n, const char *name)
+{
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(list[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+static int check_pair(struct reading *r, size_t i)
+{
+    const struct campaign_config *c = r->config;
+    const char *a = c->pairs[i][0].name, *b = c->pairs[i][1].name;
+    bool twice = named(c->nats_a, c->n_a, a) && named(c->nats_b, c->n_b, b);
+    for (size_t k = 0; k < i; k++)
+        twice |= strcmp(c->pairs[k][0].name, a) == 0 && strcmp(c->pairs[k][1].name, b) == 0;
+    return twice ? refuse(r, r->pairs.line, "the pair %s / %s is there twice", a, b) : 0;
 }
 
 static int read_profiles(struct reading *r, const char *dir)
 {
     struct campaign_config *c = r->config;
-    for (size_t i = 0; i < r->a.n; i++)
-        if (read_profile(r, &r->a, i, dir, &c->nats_a[i]) < 0)
+    for (; c->n_a < r->a.n; c->n_a++)
+        if (read_side(r, r->a.line, r->a.names[c->n_a], dir, &c->nats_a[c->n_a]) < 0)
             return -EINVAL;
-    for (size_t i = 0; i < r->b.n; i++)
-        if (read_profile(r, &r->b, i, dir, &c->nats_b[i]) < 0)
+    for (; c->n_b < r->b.n; c->n_b++)
+        if (read_side(r, r->b.line, r->b.names[c->n_b], dir, &c->nats_b[c->n_b]) < 0)
             return -EINVAL;
-    c->n_a = r->a.n;
-    c->n_b = r->b.n;
+    for (size_t i = 0; i < r->pairs.n; i++) {
+        for (int k = 0; k < 2; k++)
+            if (read_side(r, r->pairs.line, r->pairs.names[i][k], dir, &c->pairs[i][k]) < 0)
+                return -EINVAL;
+        if (check_pair(r, i) < 0)
+            return -EINVAL;
+        c->n_pairs++;
+    }
+    return 0;
+}
+
+static size_t longest_name(const struct campaign_side *list, size_t n)
+{
+    size_t longest = 0;
+    for (size_t i = 0; i < n; i++)
+        longest = strlen(list[i].name) > longest ? strlen(list[i].name) : longest;
+    return longest;
+}
+
+/* A cell's name is its session's: S takes so many characters. */
+static int check_names(struct reading *r)
+{
+    const struct campaign_config *c = r->config;
+    size_t len = longest_name(c->nats_a, c->n_a) + longest_name(c->nats_b, c->n_b), rest[2] = {0, 0};
+    for (size_t i = 0; i < c->n_pairs; i++) {
+        size_t both = strlen(c->pairs[i][0].name) + strlen(c->pairs[i][1].name);
+        len = both > len ? both : len;
+    }
+    for (size_t i = 0; i < c->n_techniques; i++)
+        rest[0] = strlen(c->techniques[i].label) > rest[0] ? strlen(c->techniques[i].label) : rest[0];
+    for (size_t i = 0; i < c->n_links; i++)
+        rest[1] = strlen(c->links[i].label) > rest[1] ? strlen(c->links[i].label) : rest[1];
+    if (len + rest[0] + rest[1] + 3 > CAMPAIGN_CELL_NAME)
+        return refuse(r, r->pairs.line ? r->pairs.line : r->a.line,
+                      "the longest name of a cell has more than %d characters: use shorter names of profiles or links",
+                      CAMPAIGN_CELL_NAME);
     return 0;
 }
 
@@ -418,8 +499,8 @@ static int check(struct reading *r)
     if (nats && (nats_a || nats_b))
         return refuse(r, nats_a ? nats_a : nats_b, "'nats' in line %d sets both sides already; use one or the other",
                       nats);
-    if (!nats && !(nats_a && nats_b))
-        return refuse(r, end, "'nats' (or 'nats-a' and 'nats-b') is missing in [campaign]");
+    if (!nats && !(nats_a && nats_b) && (nats_a || nats_b || !key_line(r, "pairs")))
+        return refuse(r, end, "'nats' (or 'nats-a' and 'nats-b', or 'pairs') is missing in [campaign]");
     return check_links(r, end);
 }
 
@@ -454,6 +535,8 @@ int campaign_config_read(const char *path, const char *profile_dir, struct campa
     }
     if (res == 0)
         res = read_profiles(r, profile_dir);
+    if (res == 0)
+        res = check_names(r);
     snprintf(out->path, sizeof(out->path), "%s", path);
     free(r);
     return res;

@@ -1,15 +1,11 @@
 /* The three hosts of every cell: two peers behind their NATs, and the server. */
+#include <arpa/inet.h>
 #include <errno.h>
+#include <string.h>
 
 #include "bench/campaign/campaign.h"
 
-/* Documentation networks (RFC 5737) outside, 10/8 inside; the homes differ, so that a private address never works by
- * accident. */
-#define PUBLIC_A  "198.51.100.1"
-#define PUBLIC_B  "203.0.113.1"
-#define PRIVATE_A "10.1.0.2"
-#define PRIVATE_B "10.2.0.2"
-#define PUBLIC_S  "192.0.2.1"
+#define PUBLIC_S "192.0.2.1"
 
 static union base_ep addr(const char *text)
 {
@@ -19,14 +15,6 @@ static union base_ep addr(const char *text)
     return ep;
 }
 
-static int add_peer(struct lab *lab, const char *name, const struct lab_profile *nat, const char *public_addr,
-                    const char *private_addr, const struct lab_link *link, struct lab_host **out,
-                    char err[LAB_ERROR_LEN])
-{
-    union base_ep outside = addr(public_addr), inside = addr(private_addr);
-    return lab_add_host(lab, name, nat, &outside, 1, &inside, link, out, err);
-}
-
 static int add_server(struct lab *lab, const struct lab_link *link, struct lab_host **out, char err[LAB_ERROR_LEN])
 {
     static const struct lab_profile none = {.name = "open", .backend = LAB_BACKEND_NONE};
@@ -34,14 +22,128 @@ static int add_server(struct lab *lab, const struct lab_link *link, struct lab_h
     return lab_add_host(lab, "s", &none, addrs, BASE_ARRAY_LEN(addrs), NULL, link, out, err);
 }
 
-int campaign_hosts_create(struct campaign_hosts *out, struct loop *loop, uint64_t seed, const struct lab_profile *nat_a,
-                          const struct lab_profile *nat_b, const struct campaign_link *link, char err[LAB_ERROR_LEN])
+/* ---- the peers ------------------------------------------------------------------------------- */
+
+/* Of each of the two. Documentation networks (RFC 5737) outside, 10/8 inside; the homes differ, so that a private
+ * address never works by accident. */
+static const struct {
+    const char *name, *public_addr, *home, *neighbour;
+    unsigned last; /* of its address in a carrier's network: a pool's further ones follow it */
+} peers[2] = {{"a", "198.51.100.1", "10.1.0.2", "10.1.0.2", 2}, {"b", "203.0.113.1", "10.2.0.2", "10.1.0.3", 66}};
+
+/* Inside carriers: 100.80.0.0/24 and so on (RFC 6598). The networks below 100.80 are between a profile and its
+ * `under`. */
+#define CARRIER_NETWORK "100.80.0.2"
+
+/* Between a host and its home's NAT, and between a carrier and the internet. */
+static const struct lab_link no_link;
+
+struct plan {
+    struct lab *lab;
+    const struct campaign_side *sides[2];
+    size_t shared;
+    unsigned carriers;             /* that have a network already */
+    const struct lab_link *access; /* of each; to a home that they share, a's */
+};
+
+/* Whether the innermost NAT behind an '@' is a home's, with hosts and nothing else directly behind it; else it is a
+ * carrier's, with a line to each subscriber. */
+static bool at_home(const struct plan *plan, int who)
 {
+    const struct campaign_side *own = plan->sides[who], *other = plan->sides[!who];
+    if (own->nats[0])
+        return false;
+    return own->n - 1 > plan->shared || (!other->nats[0] && other->n - 1 == plan->shared);
+}
+
+static bool shares_home(const struct plan *plan, int who)
+{
+    return at_home(plan, who) && plan->sides[who]->n - 1 == plan->shared;
+}
+
+static union base_ep in_network(const struct lab_host *nat, unsigned last)
+{
+    union base_ep at = *lab_host_addr(nat);
+    at.v4.sin_addr.s_addr = (at.v4.sin_addr.s_addr & htonl(0xffffff00u)) | htonl(last);
+    return at;
+}
+
+static union base_ep next_carrier_network(struct plan *plan)
+{
+    union base_ep at = addr(CARRIER_NETWORK);
+    at.v4.sin_addr.s_addr = htonl(ntohl(at.v4.sin_addr.s_addr) + (plan->carriers++ << 16));
+    return at;
+}
+
+/* One NAT behind an '@'; *above becomes it. */
+static int add_carrier(struct plan *plan, int who, size_t nat, struct lab_host **above, char err[LAB_ERROR_LEN])
+{
+    const struct campaign_side *side = plan->sides[who];
+    bool shared = side->n - nat <= plan->shared, home = nat == 1 && at_home(plan, who);
+    union base_ep outside = *above ? in_network(*above, peers[who].last) : addr(peers[who].public_addr);
+    union base_ep inside = home ? addr(peers[who].home) : next_carrier_network(plan);
+    struct lab_place place = {.profile = side->nats[nat],
+                              .behind = *above,
+                              .outside = &outside,
+                              .n_outside = 1,
+                              .inside = &inside,
+                              .link = home ? plan->access[who] : no_link};
+    char name[sizeof(side->nats[nat]->name) + 8];
+    snprintf(name, sizeof(name), "@%s%s%s", side->nats[nat]->name, shared ? "" : "-", shared ? "" : peers[who].name);
+    place.name = name;
+    return lab_add_shared(plan->lab, &place, above, err);
+}
+
+static int add_host(struct plan *plan, int who, struct lab_host *above, struct lab_host **out, char err[LAB_ERROR_LEN])
+{
+    static const struct lab_profile none = {.name = "open", .backend = LAB_BACKEND_NONE};
+    const struct campaign_side *side = plan->sides[who];
+    bool home = at_home(plan, who);
+    union base_ep inside = addr(shares_home(plan, who) ? peers[who].neighbour : peers[who].home), outside = inside;
+    if (!home)
+        outside = above ? in_network(above, peers[who].last) : addr(peers[who].public_addr);
+    struct lab_place place = {.name = peers[who].name,
+                              .profile = side->nats[0] ? side->nats[0] : &none,
+                              .behind = above,
+                              .outside = &outside,
+                              .n_outside = 1,
+                              .inside = &inside,
+                              .link = home ? no_link : plan->access[who]};
+    return lab_add(plan->lab, &place, out, err);
+}
+
+/* What they share from the outside inwards, then each one's own. */
+static int add_peers(struct plan *plan, struct lab_host *out[2], char err[LAB_ERROR_LEN])
+{
+    struct lab_host *shared = NULL;
+    size_t n = plan->sides[0]->n;
+    int res = 0;
+    for (size_t i = 1; i <= plan->shared && res == 0; i++)
+        res = add_carrier(plan, 0, n - i, &shared, err);
+    for (int who = 0; who < 2 && res == 0; who++) {
+        struct lab_host *above = shared;
+        for (size_t nat = plan->sides[who]->n - 1 - plan->shared; nat > 0 && res == 0; nat--)
+            res = add_carrier(plan, who, nat, &above, err);
+        if (res == 0)
+            res = add_host(plan, who, above, &out[who], err);
+    }
+    return res;
+}
+
+/* ---- the three ------------------------------------------------------------------------------- */
+
+int campaign_hosts_create(struct campaign_hosts *out, struct loop *loop, uint64_t seed,
+                          const struct campaign_side *nat_a, const struct campaign_side *nat_b,
+                          const struct campaign_link *link, char err[LAB_ERROR_LEN])
+{
+    struct plan plan = {.sides = {nat_a, nat_b}, .shared = campaign_sides_shared(nat_a, nat_b), .access = link->access};
+    struct lab_host *both[2] = {NULL, NULL};
     union base_ep keep;
     *out = (struct campaign_hosts){0};
     int res = lab_create(&out->lab, loop, seed, err);
     if (res < 0)
         return res;
+    plan.lab = out->lab;
     res = base_ep_parse(CAMPAIGN_SERVER, &keep);
     if (res == 0)
         res = lab_set_keep(out->lab, &keep);
@@ -50,9 +152,9 @@ int campaign_hosts_create(struct campaign_hosts *out, struct loop *loop, uint64_
     if (res == 0)
         res = add_server(out->lab, &link->access[CAMPAIGN_S], &out->s, err);
     if (res == 0)
-        res = add_peer(out->lab, "a", nat_a, PUBLIC_A, PRIVATE_A, &link->access[CAMPAIGN_A], &out->a, err);
-    if (res == 0)
-        res = add_peer(out->lab, "b", nat_b, PUBLIC_B, PRIVATE_B, &link->access[CAMPAIGN_B], &out->b, err);
+        res = add_peers(&plan, both, err);
+    out->a = both[0];
+    out->b = both[1];
     if (res < 0)
         campaign_hosts_destroy(out);
     return res;

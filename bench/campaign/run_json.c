@@ -11,11 +11,19 @@
 
 /* ---- parts ----------------------------------------------------------------------------------- */
 
-static json_t *names_json(const struct campaign_config *c, const size_t *nats, size_t n)
+static json_t *names_json(const struct campaign_side *sides, size_t n)
 {
     json_t *list = json_array();
     for (size_t i = 0; i < n; i++)
-        json_array_append_new(list, json_string(c->profiles[nats[i]].name));
+        json_array_append_new(list, json_string(sides[i].name));
+    return list;
+}
+
+static json_t *pairs_json(const struct campaign_config *c)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < c->n_pairs; i++)
+        json_array_append_new(list, names_json(c->pairs[i], 2));
     return list;
 }
 
@@ -58,8 +66,8 @@ static json_t *profile_json(const char *dir, const char *name)
 static json_t *profiles_json(const struct campaign_config *c, const char *dir)
 {
     json_t *out = json_object();
-    for (size_t i = 0; i < c->n_profiles; i++) {
-        const char *name = c->profiles[i].name;
+    for (size_t i = 0; i < c->profiles.n; i++) {
+        const char *name = c->profiles.list[i].name;
         /* And the NATs that it is under; two that are under each other end it, too. */
         while (name && !json_object_get(out, name)) {
             json_t *profile = profile_json(dir, name);
@@ -91,8 +99,10 @@ static json_t *campaign_json(const struct campaign_config *c, const char *filter
 {
     json_t *out = json_pack("{s:s, s:I, s:I, s:I}", "name", c->name, "seed", (json_int_t)c->seed, "trials",
                             (json_int_t)c->trials, "timeout_ns", (json_int_t)c->timeout_ns);
-    json_object_set_new(out, "nats_a", names_json(c, c->nats_a, c->n_a));
-    json_object_set_new(out, "nats_b", names_json(c, c->nats_b, c->n_b));
+    json_object_set_new(out, "nats_a", names_json(c->nats_a, c->n_a));
+    json_object_set_new(out, "nats_b", names_json(c->nats_b, c->n_b));
+    if (c->n_pairs)
+        json_object_set_new(out, "pairs", pairs_json(c));
     json_object_set_new(out, "techniques", techniques_json(c));
     json_object_set_new(out, "links", links_json(c));
     json_object_set_new(out, "expect", expects_json(c));

@@ -135,3 +135,24 @@ EOF
             -Y 'ip.checksum.status == Bad or tcp.checksum.status == Bad or udp.checksum.status == Bad or _ws.malformed' 2>/dev/null | wc -l)" = 0 ]
     done
 }
+
+@test "NATs that both sides are behind: the home's private path, the carrier's hairpin or nothing" {
+    printf '[campaign]\nname = t\nseed = 3\ntrials = 3\ntimeout = 400ms\npairs = @port-restricted / @port-restricted,\n    port-restricted@full-cone / linux-strict@full-cone,\n    port-restricted@cgn-block-no-hairpin / port-restricted@cgn-block-no-hairpin\ntechniques = simopen, portspray:punch\n[link]\nrtt = 4ms\n' >"$DIR/c.ini"
+    run -0 "$BIN/bench" run "$DIR/c.ini" --out "$DIR/out" --pcap "$DIR/pcap"
+    # Not by the names alone: what the NATs say of it.
+    jq -e -s 'def of(n): map(select(.cell | startswith(n)));
+        def shared: .nats[] | select(.behind == ["a", "b"]);
+        length == 18
+        and (of("@port-restricted/") | length == 6 and all(.outcome == "ok" and .path == "private" and (.nats | length) == 1
+            and shared.level == 1 and (shared.counters.hairpinned // 0) == 0))
+        and (of("port-restricted@full-cone/") | length == 6 and all(.outcome == "ok" and .path == "hairpin"
+            and (.nats | length) == 3 and shared.level == 2 and shared.profile == "full-cone" and shared.counters.hairpinned >= 2))
+        and (of("port-restricted@cgn") | length == 6 and all(.outcome != "ok"
+            and (shared.counters.hairpinned // 0) == 0 and shared.counters["drop-hairpin"] >= 2))' "$DIR/out/trials.jsonl"
+    [ "$(cd "$DIR/pcap/port-restricted@full-cone+linux-strict@full-cone+simopen+rtt4" && echo *)" = \
+        "@full-cone-in.pcap @full-cone-out.pcap a-out.pcap a.pcap b-out.pcap s.pcap" ]
+    jq -e '.profiles | has("full-cone") and has("cgn-block-no-hairpin") and has("linux-strict")' "$DIR/out/run.json"
+    jq -e '.campaign.pairs[1] == ["port-restricted@full-cone", "linux-strict@full-cone"]' "$DIR/out/run.json"
+    run -0 "$BIN/bench" run "$DIR/c.ini" --out "$DIR/out" --resume
+    [ "$(wc -l <"$DIR/out/trials.jsonl")" = 18 ]
+}

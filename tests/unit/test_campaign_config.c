@@ -52,9 +52,9 @@ static void reads_every_key(void **state)
     assert_int_equal(config.n_links, 1);
     assert_string_equal(config.links[0].label, "rtt40");
     assert_true(campaign_link_rtt(&config.links[0], CAMPAIGN_A, CAMPAIGN_S) == 40 * BASE_NS_PER_MS);
-    assert_int_equal(config.n_profiles, 3);
+    assert_int_equal(config.profiles.n, 3);
     assert_true(config.n_a == 1 && config.n_b == 2 && config.n_techniques == 3);
-    assert_string_equal(config.profiles[config.nats_b[1]].name, "linux-random");
+    assert_string_equal(config.nats_b[1].name, "linux-random");
     assert_string_equal(config.techniques[1].label, "portspray-punch");
     assert_int_equal(config.n_expects, 2);
     assert_int_equal(config.expects[1].op, CAMPAIGN_AT_MOST);
@@ -70,7 +70,7 @@ static void defaults(void **state)
     assert_true(config.timeout_ns > 0);
     const struct lab_way *up = &config.links[0].access[CAMPAIGN_A].up;
     assert_true(up->jitter_ns == 0 && up->loss == 0 && up->duplication == 0 && up->reordering == 0 && up->rate == 0);
-    assert_true(config.n_a == 2 && config.n_b == 2 && config.n_profiles == 2);
+    assert_true(config.n_a == 2 && config.n_b == 2 && config.profiles.n == 2);
 }
 
 static void lists_go_on_in_indented_lines(void **state)
@@ -90,8 +90,9 @@ static void refuses_with_the_line(void **state)
     } cases[] = {
         {"", ":1: 'name' is missing in [campaign]"},
         {HEAD REST, ":5: 'rtt' is missing in [link]"},
-        {HEAD "techniques = none\n" LINK, ":6: 'nats' (or 'nats-a' and 'nats-b') is missing"},
-        {HEAD "nats-a = open\ntechniques = none\n" LINK, ":7: 'nats' (or 'nats-a' and 'nats-b') is missing"},
+        {HEAD "techniques = none\n" LINK, ":6: 'nats' (or 'nats-a' and 'nats-b', or 'pairs') is missing"},
+        {HEAD "nats-a = open\ntechniques = none\n" LINK,
+         ":7: 'nats' (or 'nats-a' and 'nats-b', or 'pairs') is missing"},
         {HEAD REST "nats-a = linux-random\n" LINK, ":6: 'nats' in line 4 sets both sides already"},
         {HEAD REST "trials = 6\n" LINK, ":6: 'trials' was already given in line 3"},
         {HEAD "nats = open,,open\n", ":4: the list of NATs has an empty"},
@@ -330,6 +331,97 @@ static void each_link_multiplies_the_cells(void **state)
     free(cells);
 }
 
+/* ---- NATs that both sides are behind --------------------------------------------------------- */
+
+static size_t shared(const char *a, const char *b)
+{
+    static struct campaign_profiles profiles;
+    struct campaign_side sides[2];
+    if (campaign_side_read(a, PROFILES, &profiles, &sides[0], err) < 0 ||
+        campaign_side_read(b, PROFILES, &profiles, &sides[1], err) < 0)
+        fail_msg("%s", err);
+    return campaign_sides_shared(&sides[0], &sides[1]);
+}
+
+/* Pins a HOME that is shared, and a carrier that is not, or that is although those outside of it differ. */
+static void what_both_name_from_the_outside_is_shared(void **state)
+{
+    (void)state;
+    assert_int_equal(shared("full-cone", "full-cone"), 0);
+    assert_int_equal(shared("full-cone@cgn-block", "full-cone@cgn-block"), 1);
+    assert_int_equal(shared("full-cone@cgn-block", "@cgn-block"), 1);
+    assert_int_equal(shared("@full-cone", "@full-cone"), 1);
+    assert_int_equal(shared("@full-cone", "full-cone"), 0);
+    assert_int_equal(shared("full-cone@cgn-block", "full-cone@cgn-band"), 0);
+    assert_int_equal(shared("linux-strict@full-cone@cgn-block", "linux-strict@full-cone@cgn-block"), 2);
+    assert_int_equal(shared("linux-strict@full-cone@cgn-block", "@cgn-block"), 1);
+    assert_int_equal(shared("@full-cone@cgn-block", "@full-cone@cgn-band"), 0);
+    assert_int_equal(shared("@full-cone@cgn-block", "@full-cone"), 0);
+}
+
+static void pairs_are_cells(void **state)
+{
+    (void)state;
+    struct campaign_cell *cells;
+    size_t n;
+    assert_int_equal(read_text(HEAD
+                               "nats-a = open\nnats-b = linux-strict@cgn-block\npairs = @full-cone / @full-cone,\n"
+                               "   linux-strict@cgn-block/port-restricted@cgn-block\ntechniques = simopen, none\n" LINK
+                               "[expect]\n@full-cone/@full-cone/* = 100%\n"),
+                     0);
+    assert_int_equal(campaign_expand(&config, NULL, &cells, &n), 0);
+    assert_int_equal(n, 6);
+    assert_string_equal(cells[0].name, "open/linux-strict@cgn-block/simopen/rtt40");
+    assert_string_equal(cells[1].name, "@full-cone/@full-cone/simopen/rtt40");
+    assert_string_equal(cells[5].name, "linux-strict@cgn-block/port-restricted@cgn-block/none/rtt40");
+    assert_non_null(campaign_expect_for(&config, &cells[1]));
+    assert_null(campaign_expect_for(&config, &cells[5]));
+    free(cells);
+    assert_int_equal(read_text(HEAD "pairs = open / open\ntechniques = none\n" LINK), 0);
+    assert_int_equal(campaign_expand(&config, NULL, &cells, &n), 0);
+    assert_int_equal(n, 1);
+    free(cells);
+}
+
+static void bad_pairs_name_their_line(void **state)
+{
+    static const char *const cases[][2] = {
+        {"open", "'open' is no pair"},
+        {"open / open / open", "is no pair"},
+        {"/ open", "is no pair"},
+        {"open /", "is no pair"},
+        {"open / open, open/open", "the pair open / open is there twice"},
+        {"open / full-cone@", "a profile's name is missing behind an '@'"},
+        {"open / @", "missing behind an '@'"},
+        {"open / full-cone@@cgn-block", "missing behind an '@'"},
+        {"open / open@linux-strict", "linux-strict cannot be shared"},
+        {"open / @open", "open cannot be shared"},
+        {"open / nope@cgn-block", "no profile 'nope'"},
+        {"open / open@../open", "no pair"},
+        {"open / @full-cone@full-cone@full-cone@full-cone@full-cone", "has more than 4 NATs"},
+        {"open / double-nat@double-nat@full-cone", "has more than 4 NATs, each with"},
+        {"open / aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+         "no pair"},
+    };
+    (void)state;
+    for (size_t i = 0; i < BASE_ARRAY_LEN(cases); i++) {
+        char text[400];
+        snprintf(text, sizeof(text), HEAD "pairs = %s\ntechniques = none\n" LINK, cases[i][0]);
+        if (read_text(text) >= 0 || !strstr(err, cases[i][1]) || !strstr(err, ":4: "))
+            fail_msg("for: %s\nwanted: %s\n   got: %s", cases[i][0], cases[i][1], err);
+    }
+    /* 2 x 72, 15, 40, and the slashes. */
+#define LONG  "linux-strict-emulated@linux-strict-emulated@cgn-block-no-hairpin@hostile"
+#define LINKS "[link aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa]\nrtt = 0\n"
+    assert_int_equal(read_text(HEAD "pairs = " LONG "/" LONG "\ntechniques = portspray:punch\n" LINKS), -EINVAL);
+    assert_non_null(strstr(err, ":4: the longest name of a cell has more than 200 characters"));
+    assert_int_equal(read_text(HEAD "pairs = " LONG "/" LONG "\ntechniques = simopen\n" LINKS), 0);
+#undef LONG
+#undef LINKS
+    assert_int_equal(read_text(HEAD "nats = open\npairs = open/open\ntechniques = none\n" LINK), -EINVAL);
+    assert_non_null(strstr(err, ":5: the pair open / open is there twice"));
+}
+
 /* ---- expectations ---------------------------------------------------------------------------- */
 
 static void the_last_matching_line_rules(void **state)
@@ -395,6 +487,9 @@ int main(void)
         cmocka_unit_test(the_last_matching_line_rules),
         cmocka_unit_test(percentages),
         cmocka_unit_test(sizes_are_read),
+        cmocka_unit_test(what_both_name_from_the_outside_is_shared),
+        cmocka_unit_test(pairs_are_cells),
+        cmocka_unit_test(bad_pairs_name_their_line),
     };
     return cmocka_run_group_tests_name("campaign_config", tests, NULL, NULL);
 }

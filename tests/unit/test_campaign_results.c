@@ -26,12 +26,12 @@ static int setup(void **state)
     config = (struct campaign_config){.path = "c.ini", .trials = 10, .n_links = 1};
     assert_int_equal(campaign_link_set(&config.links[0], "rtt", "40ms", 0, err), 0);
     campaign_link_finish(&config.links[0]);
-    snprintf(config.profiles[0].name, sizeof(config.profiles[0].name), "open");
-    snprintf(config.profiles[1].name, sizeof(config.profiles[1].name), "linux-random");
+    snprintf(config.nats_a[0].name, sizeof(config.nats_a[0].name), "open");
+    snprintf(config.nats_a[1].name, sizeof(config.nats_a[1].name), "linux-random");
     assert_int_equal(campaign_choice_parse("portspray:punch", &config.techniques[0], err), 0);
     for (size_t i = 0; i < 2; i++) {
-        cells[i] = (struct campaign_cell){.nat_a = &config.profiles[0],
-                                          .nat_b = &config.profiles[i],
+        cells[i] = (struct campaign_cell){.nat_a = &config.nats_a[0],
+                                          .nat_b = &config.nats_a[i],
                                           .choice = &config.techniques[0],
                                           .link = &config.links[0]};
         snprintf(cells[i].name, sizeof(cells[i].name), "open/%s/portspray-punch/rtt40", cells[i].nat_b->name);
@@ -165,8 +165,8 @@ static void outer_nats_are_described_and_compared(void **state)
     char dir[] = "/tmp/punchbench-test.XXXXXX", path[PATH_MAX], err[CAMPAIGN_ERROR_LEN];
     const char *const names[] = {"inner.ini", "middle.ini", "outer.ini"};
     assert_non_null(mkdtemp(dir));
-    config.n_profiles = 1;
-    snprintf(config.profiles[0].name, sizeof(config.profiles[0].name), "inner");
+    config.profiles.n = 1;
+    snprintf(config.profiles.list[0].name, sizeof(config.profiles.list[0].name), "inner");
     put_file(dir, "inner.ini", "backend = emulated\nunder = middle\n");
     put_file(dir, "middle.ini", "backend = emulated\nunder = outer\n");
     put_file(dir, "outer.ini", "udp-timeout = 30\n");
