@@ -30,14 +30,16 @@ lab_SRC    := $(wildcard bench/lab/*.c)
 peer_SRC   := $(wildcard bench/peer/*.c)
 LIBS       := $(patsubst %,$(BUILD)/lib%.a,peer lab record hist wire loop base predict)
 
-PROGRAMS       := rendezvous bench simopen portspray
+PROGRAMS       := rendezvous bench simopen synspray portspray
 rendezvous_SRC := $(wildcard bench/rendezvous/*.c)
 bench_SRC      := $(wildcard bench/campaign/*.c)
 simopen_SRC    := $(wildcard tcp_punch/simopen*.c)
+synspray_SRC   := $(wildcard tcp_punch/synspray*.c)
 portspray_SRC  := $(wildcard udp_punch/portspray*.c)
 rendezvous_LIBS := record wire loop base
 bench_LIBS      := lab record loop base
 simopen_LIBS    := peer record wire loop base
+synspray_LIBS   := peer record wire loop base
 portspray_LIBS  := peer record wire loop base
 BINS := $(PROGRAMS:%=$(BUILD)/bin/%)
 
@@ -97,7 +99,7 @@ endef
 $(foreach program,$(PROGRAMS),$(eval $(call program_rule,$(program))))
 
 # Tests may include anything; a program's own files are linked but for its main.c.
-ROOM_OF_PROGRAM := $(filter-out %main.o,$(call objects,$(rendezvous_SRC) $(bench_SRC) $(simopen_SRC) $(portspray_SRC)))
+ROOM_OF_PROGRAM := $(filter-out %main.o,$(call objects,$(rendezvous_SRC) $(bench_SRC) $(simopen_SRC) $(synspray_SRC) $(portspray_SRC)))
 $(BUILD)/libprograms.a: $(ROOM_OF_PROGRAM)
 	$(Q)rm -f $@ && ar rcs $@ $^
 

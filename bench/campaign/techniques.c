@@ -9,12 +9,15 @@
 #define PLAIN "plain"
 
 static const char *const simopen_modes[] = {PLAIN, "none", NULL};
+static const char *const synspray_modes[] = {"hold", "reuse", "listen", "none", NULL};
 static const char *const portspray_modes[] = {"punch", "none", NULL};
 static const char *const no_modes[] = {NULL};
 
 static const struct campaign_technique table[] = {
     {"simopen", "simopen", "tcp", PLAIN, simopen_modes,
      "TCP simultaneous open from the registered port, with a listener on the same port"},
+    {"synspray", "synspray", "tcp", "hold", synspray_modes,
+     "TCP against a NAT whose ports move: SYNs to many ports, held, re-used or closed, and many probes"},
     {"portspray", "portspray", "udp", "punch", portspray_modes, "UDP hole punching; punch: the classic one"},
     {"none", "portspray", "udp", "none", no_modes, "control: sends nothing, so nothing may connect"},
     {NULL, NULL, NULL, NULL, NULL, NULL},

@@ -25,6 +25,8 @@ enum body_field {
     F_CANDIDATE_A, /* side (in the field), kind, probability in 1e-9 + 1 (0 = none); the endpoint follows */
     F_CANDIDATE_B,
     F_CANDIDATE_EP,
+    F_SEARCH, /* the fixed part of a search, search_put() */
+    F_RANDOM_AT,
 };
 
 #define PROBABILITY_UNIT 1e9
@@ -184,6 +186,85 @@ static void put_candidates(struct wire_writer *w, uint16_t field, const struct p
     }
 }
 
+/*
+ * A search, in one field: opener, order, known, meet (a byte each), ttl, random_lo, random_hi (2 bytes each), holes,
+ * probes, attempts, rate, entries (4 each), seed (8); big-endian. Longer ones are of newer versions.
+ */
+#define SEARCH_LEN 38
+
+static void put_be(uint8_t **p, uint64_t value, int bytes)
+{
+    for (int i = bytes - 1; i >= 0; i--)
+        *(*p)++ = (uint8_t)(value >> 8 * i);
+}
+
+static uint64_t get_be(const uint8_t **p, int bytes)
+{
+    uint64_t value = 0;
+    while (bytes-- > 0)
+        value = value << 8 | *(*p)++;
+    return value;
+}
+
+static void put_search(struct wire_writer *w, const struct peer_search *s)
+{
+    uint8_t buf[SEARCH_LEN], *p = buf;
+    if (!s->on)
+        return;
+    put_be(&p, s->opener, 1);
+    put_be(&p, s->order, 1);
+    put_be(&p, s->known, 1);
+    put_be(&p, s->meet, 1);
+    put_be(&p, s->ttl, 2);
+    put_be(&p, s->random_lo, 2);
+    put_be(&p, s->random_hi, 2);
+    put_be(&p, s->holes, 4);
+    put_be(&p, s->probes, 4);
+    put_be(&p, s->attempts, 4);
+    put_be(&p, s->rate, 4);
+    put_be(&p, s->entries, 4);
+    put_be(&p, s->seed, 8);
+    wire_put_bytes(w, F_SEARCH, buf, sizeof(buf));
+    if (base_ep_is_set(&s->random_at))
+        wire_put_ep(w, F_RANDOM_AT, &s->random_at);
+}
+
+/* Bounds that the rest relies on: roles, orders, a TTL, counts that fit a port range. */
+static bool search_ok(const struct peer_search *s)
+{
+    return (s->opener == WIRE_ROLE_A || s->opener == WIRE_ROLE_B) && s->order < PEER_ORDERS && s->ttl <= PEER_TTL_AUTO &&
+           s->holes <= UINT16_MAX && s->probes <= UINT16_MAX && s->attempts >= 1 && s->rate >= 1 && s->entries >= 1 &&
+           s->random_lo <= s->random_hi;
+}
+
+static int get_search(const struct wire_reader *r, struct peer_search *s)
+{
+    const uint8_t *p, *at;
+    size_t len;
+    *s = (struct peer_search){.on = false};
+    if (wire_get_bytes(r, F_SEARCH, &p, &len) < 0)
+        return 0;
+    if (len < SEARCH_LEN)
+        return -EBADMSG;
+    s->on = true;
+    s->opener = (enum wire_role)get_be(&p, 1);
+    s->order = (enum peer_order)get_be(&p, 1);
+    s->known = get_be(&p, 1) != 0;
+    s->meet = get_be(&p, 1) != 0;
+    s->ttl = (uint16_t)get_be(&p, 2);
+    s->random_lo = (uint16_t)get_be(&p, 2);
+    s->random_hi = (uint16_t)get_be(&p, 2);
+    s->holes = (uint32_t)get_be(&p, 4);
+    s->probes = (uint32_t)get_be(&p, 4);
+    s->attempts = (uint32_t)get_be(&p, 4);
+    s->rate = (uint32_t)get_be(&p, 4);
+    s->entries = (uint32_t)get_be(&p, 4);
+    s->seed = get_be(&p, 8);
+    if (wire_get_bytes(r, F_RANDOM_AT, &at, &len) == 0 && wire_value_ep(at, len, &s->random_at) < 0)
+        return -EBADMSG;
+    return search_ok(s) ? 0 : -EBADMSG;
+}
+
 int peer_plan_encode(const struct peer_plan *p, uint8_t *buf, size_t cap)
 {
     struct wire_writer w;
@@ -196,6 +277,7 @@ int peer_plan_encode(const struct peer_plan *p, uint8_t *buf, size_t cap)
     if (!isnan(p->predicted_p))
         wire_put_u64(&w, F_PREDICTED, (uint64_t)llround(p->predicted_p * PROBABILITY_UNIT));
     wire_put_u64(&w, F_INFEASIBLE, p->infeasible);
+    put_search(&w, &p->search);
     put_candidates(&w, F_CANDIDATE_A, &p->for_a);
     put_candidates(&w, F_CANDIDATE_B, &p->for_b);
     return wire_fields_end(&w);
@@ -243,7 +325,9 @@ int peer_plan_decode(const uint8_t *buf, size_t len, struct peer_plan *out)
         out->predicted_p = fmin(1, (double)predicted / PROBABILITY_UNIT);
     wire_get_u64(&r, F_INFEASIBLE, &infeasible);
     out->infeasible = infeasible != 0;
-    int err = plan_candidates(&r, out);
+    int err = get_search(&r, &out->search);
+    if (err == 0)
+        err = plan_candidates(&r, out);
     if (err < 0)
         peer_plan_free(out);
     return err;

@@ -45,9 +45,52 @@ static bool is_mode(const struct peer_technique *technique, const char *value)
     return false;
 }
 
+static bool is_choice(const char *const *choices, const char *value)
+{
+    for (; *choices; choices++)
+        if (strcmp(*choices, value) == 0)
+            return true;
+    return false;
+}
+
+/* "99%", "99.95%": strictly between 0 and 100. */
+static bool parse_percent(const char *value, double *out)
+{
+    size_t len = strlen(value);
+    if (len < 2 || value[len - 1] != '%' || strspn(value, "0123456789.") != len - 1)
+        return false;
+    char *end;
+    double percent = strtod(value, &end);
+    *out = percent / 100;
+    return end == value + len - 1 && percent > 0 && percent < 100;
+}
+
+static bool parse_signed(const char *text, size_t len, uint64_t lo, uint64_t hi, int *out)
+{
+    char digits[PEER_OPTION_VALUE];
+    bool negative = len > 0 && *text == '-';
+    uint64_t n;
+    if (len == 0 || len >= sizeof(digits))
+        return false;
+    snprintf(digits, sizeof(digits), "%.*s", (int)(len - negative), text + negative);
+    if (base_parse_u64(digits, lo, hi, &n) < 0)
+        return false;
+    *out = negative ? -(int)n : (int)n;
+    return true;
+}
+
+static bool parse_span(const struct peer_option *option, const char *value, int *lo, int *hi)
+{
+    size_t comma = strcspn(value, ",");
+    return value[comma] && parse_signed(value, comma, option->lo, option->hi, lo) &&
+           parse_signed(value + comma + 1, strlen(value + comma + 1), option->lo, option->hi, hi) && *lo <= *hi;
+}
+
 static bool value_ok(const struct peer_option *option, const struct peer_technique *technique, const char *value)
 {
     uint64_t n;
+    double fraction;
+    int lo, hi;
     if (strlen(value) >= PEER_OPTION_VALUE)
         return false;
     switch (option->kind) {
@@ -56,11 +99,13 @@ static bool value_ok(const struct peer_option *option, const struct peer_techniq
     case PEER_OPT_DURATION:
         return base_parse_duration(value, &n) == 0 && n >= option->lo && n <= option->hi;
     case PEER_OPT_CHOICE:
-        if (!option->choices)
-            return is_mode(technique, value);
-        for (const char *const *c = option->choices; *c; c++)
-            if (strcmp(*c, value) == 0)
-                return true;
+        return option->choices ? is_choice(option->choices, value) : is_mode(technique, value);
+    case PEER_OPT_WORD_OR_U64:
+        return is_choice(option->choices, value) || base_parse_u64(value, option->lo, option->hi, &n) == 0;
+    case PEER_OPT_PERCENT:
+        return parse_percent(value, &fraction);
+    case PEER_OPT_SPAN:
+        return strcmp(value, "off") == 0 || parse_span(option, value, &lo, &hi);
     }
     return false;
 }
@@ -112,8 +157,9 @@ int peer_options_set(struct peer_options *o, const struct peer_technique *techni
 
 static size_t list_names(char *buf, size_t cap, size_t len, const char *const *names)
 {
+    size_t start = len;
     for (; *names && len < cap; names++)
-        len += (size_t)snprintf(buf + len, cap - len, "%s%s", len > 7 ? ", " : "", *names);
+        len += (size_t)snprintf(buf + len, cap - len, "%s%s", len > start ? ", " : "", *names);
     return len;
 }
 
@@ -146,6 +192,19 @@ const char *peer_option_expects(const struct peer_option *option, const struct p
         if (!option->choices && len < cap)
             snprintf(buf + len, cap - len, ", none");
         break;
+    case PEER_OPT_WORD_OR_U64:
+        len = list_names(buf, cap, 0, option->choices);
+        if (len < cap)
+            snprintf(buf + len, cap - len, " or a number from %llu to %llu", (unsigned long long)option->lo,
+                     (unsigned long long)option->hi);
+        break;
+    case PEER_OPT_PERCENT:
+        snprintf(buf, cap, "a percentage between 0%% and 100%% (99%%)");
+        break;
+    case PEER_OPT_SPAN:
+        snprintf(buf, cap, "off, or LO,HI with LO not above HI and both from -%llu to %llu (-20,30)",
+                 (unsigned long long)option->hi, (unsigned long long)option->hi);
+        break;
     }
     return buf;
 }
@@ -169,6 +228,26 @@ uint64_t peer_option_u64(const struct peer_options *o, const char *name)
     else
         base_parse_u64(o->value[i], 0, UINT64_MAX, &n);
     return n;
+}
+
+bool peer_option_number(const struct peer_options *o, const char *name, uint64_t *n)
+{
+    return base_parse_u64(peer_option_text(o, name), 0, UINT64_MAX, n) == 0;
+}
+
+double peer_option_fraction(const struct peer_options *o, const char *name)
+{
+    double fraction = 0;
+    parse_percent(peer_option_text(o, name), &fraction);
+    return fraction;
+}
+
+bool peer_option_span(const struct peer_options *o, const char *name, int *lo, int *hi)
+{
+    size_t i = find(o, name);
+    if (i == o->n)
+        abort();
+    return strcmp(o->value[i], "off") != 0 && parse_span(o->table[i], o->value[i], lo, hi);
 }
 
 int peer_options_to_text(const struct peer_options *o, const struct peer_technique *technique, char *buf, size_t cap)

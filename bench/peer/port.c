@@ -56,10 +56,10 @@ int peer_trial_repick(struct peer_trial *t)
     return err;
 }
 
-int peer_tcp_socket(struct peer_trial *t)
+static int registered_socket(struct peer_trial *t, int flags)
 {
     union base_ep any = wildcard(t, t->port);
-    int fd = socket(any.sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fd = socket(any.sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
     if (fd < 0)
         return -errno;
     set_reuse(fd);
@@ -69,4 +69,20 @@ int peer_tcp_socket(struct peer_trial *t)
         return err;
     }
     return fd;
+}
+
+int peer_tcp_socket(struct peer_trial *t)
+{
+    return registered_socket(t, 0);
+}
+
+int peer_tcp_socket_nonblocking(struct peer_trial *t)
+{
+    return registered_socket(t, SOCK_NONBLOCK);
+}
+
+int peer_tcp_socket_fresh(struct peer_trial *t)
+{
+    int fd = socket(t->peer->config.server.sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    return fd < 0 ? -errno : fd;
 }

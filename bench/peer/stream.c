@@ -1,5 +1,6 @@
 /* TCP paths: a connected socket, proven and verified; later the pipe's. */
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -160,6 +161,8 @@ int peer_tcp_offer(struct peer_trial *t, int fd, const union base_ep *remote)
         return -ECANCELED;
     }
     int on = 1;
+    /* The ring waits only on blocking descriptors. */
+    fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     s->fd = fd;
     loop_op_init(&s->recv_op, recv_done, s);

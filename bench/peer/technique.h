@@ -30,7 +30,14 @@
 
 /* ---- options --------------------------------------------------------------------------------- */
 
-enum peer_option_kind { PEER_OPT_U64, PEER_OPT_DURATION, PEER_OPT_CHOICE };
+enum peer_option_kind {
+    PEER_OPT_U64,
+    PEER_OPT_DURATION,
+    PEER_OPT_CHOICE,
+    PEER_OPT_WORD_OR_U64, /* one of choices, or a number */
+    PEER_OPT_PERCENT,     /* "99%", "99.9%": between 0 and 100, both excluded */
+    PEER_OPT_SPAN,        /* "off", or "LO,HI": two signed numbers, LO not above HI */
+};
 
 /* One option, on the command line as --name, in a session as the line "name=value": role a's rule. */
 struct peer_option {
@@ -39,8 +46,8 @@ struct peer_option {
     const char *value; /* default, as text */
     const char *help;
     enum peer_option_kind kind;
-    uint64_t lo, hi;            /* bounds; ns for durations */
-    const char *const *choices; /* NULL-terminated, for PEER_OPT_CHOICE */
+    uint64_t lo, hi;            /* bounds; ns for durations; of a span's numbers, without their signs */
+    const char *const *choices; /* NULL-terminated, for PEER_OPT_CHOICE and PEER_OPT_WORD_OR_U64 */
 };
 
 #define PEER_MAX_OPTIONS  32
@@ -56,6 +63,11 @@ struct peer_options {
 /* The value of a known option; naming an unknown one is a bug and aborts. */
 uint64_t peer_option_u64(const struct peer_options *o, const char *name); /* durations in ns */
 const char *peer_option_text(const struct peer_options *o, const char *name);
+/* PEER_OPT_WORD_OR_U64: true and *n when it is a number. */
+bool peer_option_number(const struct peer_options *o, const char *name, uint64_t *n);
+double peer_option_fraction(const struct peer_options *o, const char *name); /* a percentage, as 0 to 1 */
+/* False for "off". */
+bool peer_option_span(const struct peer_options *o, const char *name, int *lo, int *hi);
 
 /* ---- facts and plan -------------------------------------------------------------------------- */
 
@@ -96,6 +108,39 @@ struct peer_candidates {
     size_t n;
 };
 
+enum peer_order {
+    PEER_TOGETHER,     /* both sides begin at the start instant */
+    PEER_HOLES_FIRST,  /* the prober begins when the opener's holes stand */
+    PEER_PROBES_FIRST, /* the opener begins when the prober's probes are out */
+    PEER_ORDERS
+};
+/* "together", "holes", "probes" */
+const char *peer_order_name(enum peer_order order);
+
+/* Time to live of the packets that open holes: PEER_TTL_OFF, PEER_TTL_AUTO or 1 to 255. */
+#define PEER_TTL_OFF  0
+#define PEER_TTL_AUTO 256
+
+/*
+ * A search: the opener opens holes towards where the prober's next mappings may be, the prober probes. The opener's
+ * list of candidates comes first, best first; what is missing to `holes` is drawn from random_lo..random_hi on the
+ * address `random_at`, none twice (struct peer_holes).
+ */
+struct peer_search {
+    bool on;                 /* false: the plan has no search */
+    enum wire_role opener;   /* the other side is the prober */
+    uint32_t holes, probes;  /* K and M: of one attempt */
+    uint32_t attempts;       /* until the deadline */
+    uint16_t ttl;            /* of the opener's holes */
+    enum peer_order order;   /* when each side begins */
+    uint32_t rate, entries;  /* caps of each side: new ones a second, and in flight at once */
+    bool known;              /* the prober's mapping stays: one hole, one probe from its registered port */
+    bool meet;               /* both move: the holes too go from ports of their own, all to the first candidate */
+    union base_ep random_at; /* unset: nothing is drawn */
+    uint16_t random_lo, random_hi;
+    uint64_t seed; /* of the draw */
+};
+
 /* Made once by role a, sent to both, recorded. */
 struct peer_plan {
     char mode[16];
@@ -105,6 +150,8 @@ struct peer_plan {
     uint64_t rtt_ns;                     /* between the peers, estimated */
     double predicted_p;                  /* NAN = no prediction */
     bool infeasible;                     /* nothing will be sent */
+    struct peer_search search;
+    char why[160]; /* role a: what is in the way, for the one who started the programs; not sent */
 };
 
 /* Appends; -ENOSPC past PEER_MAX_CANDIDATES, -ENOMEM. An endpoint that is there already is left as it is. */
@@ -115,6 +162,33 @@ int peer_candidates_add(struct peer_candidates *c, const union base_ep *ep, enum
  * is a hairpin. 0, or -errno.
  */
 int peer_plan_registered(const struct peer_facts *a, const struct peer_facts *b, struct peer_plan *out);
+
+/* ---- the search plan, shared by the spraying techniques (search.c; pure) ---------------------- */
+
+/* The options that peer_search_plan() reads: the head of a technique's table. */
+#define PEER_SEARCH_N_OPTIONS 9
+extern const struct peer_option peer_search_options[PEER_SEARCH_N_OPTIONS];
+
+/*
+ * Roles, budget, candidates, time to live and order from both sides' facts. `descriptors`: each hole and each probe
+ * takes one. 0; -EMFILE when the budget asked for exceeds a side's open files (out->why says which), or -errno.
+ */
+int peer_search_plan(const struct peer_facts *a, const struct peer_facts *b, const struct peer_options *options,
+                     struct base_rng *rng, bool descriptors, struct peer_plan *out);
+
+/* What one side aims at in one attempt (from 0), in order: its candidates and, for the opener, the drawn ports. */
+struct peer_holes {
+    const struct peer_search *search;
+    const struct peer_candidates *list;
+    uint32_t next, limit;
+    bool draws;
+    uint64_t drawn;
+    struct base_perm perm;
+    uint8_t listed[65536 / 8]; /* ports of the candidates on random_at */
+};
+void peer_holes_init(struct peer_holes *h, const struct peer_plan *plan, enum wire_role role, unsigned attempt);
+/* False when there is none left. */
+bool peer_holes_next(struct peer_holes *h, union base_ep *out);
 
 /* ---- events ---------------------------------------------------------------------------------- */
 
@@ -155,6 +229,8 @@ struct peer_technique {
     void (*go)(struct peer_trial *t);
     void (*event)(struct peer_trial *t, const struct peer_event *event);
     void (*close)(struct peer_trial *t);
+    /* Optional: the deadline has passed; what became of it, as far as this side can tell (peer_trial_why()). */
+    enum record_outcome (*explain)(struct peer_trial *t, enum record_outcome outcome);
 };
 
 /* ---- services of the chassis ----------------------------------------------------------------- */
@@ -178,6 +254,12 @@ void peer_trial_closed(struct peer_trial *t);
 void peer_trial_count(struct peer_trial *t, const char *counter, uint64_t n);
 /* Counts an error of this side's record ("refused", "reset", ...). */
 void peer_trial_error(struct peer_trial *t, const char *counter);
+/* Says in one word in this side's record why it failed: "window_check", ...; static storage, the last one stands. */
+void peer_trial_why(struct peer_trial *t, const char *why);
+/* Sets a number, a text or a list of this side's record. */
+void peer_trial_field(struct peer_trial *t, const char *name, json_t *value);
+/* The technique has tried all it had: settles this side's outcome (not ok) before the deadline. */
+void peer_trial_fail(struct peer_trial *t, enum record_outcome outcome);
 /* Sends bytes to the other side's technique through S. 0, or -errno. */
 int peer_trial_note(struct peer_trial *t, const void *bytes, size_t len);
 /* The rate cap: takes one token for a new attempt, or says how long to wait for it (ns). */
@@ -185,6 +267,10 @@ uint64_t peer_trial_throttle(struct peer_trial *t);
 
 /* TCP: a socket bound to the registered port with SO_REUSEADDR and SO_REUSEPORT; or -errno. */
 int peer_tcp_socket(struct peer_trial *t);
+/* The same, non-blocking, for techniques with many sockets. */
+int peer_tcp_socket_nonblocking(struct peer_trial *t);
+/* A non-blocking socket of a port that the kernel chooses, for probes; or -errno. */
+int peer_tcp_socket_fresh(struct peer_trial *t);
 /*
  * Hands a connected socket over: the chassis proves and verifies over it and closes it. Takes fd in every case.
  * VERIFIED, CHOSEN or LOST follow. 0, or -errno.

@@ -101,6 +101,24 @@ void peer_trial_error(struct peer_trial *t, const char *counter)
     count(t, counter, 1, true);
 }
 
+void peer_trial_why(struct peer_trial *t, const char *why)
+{
+    t->why = why;
+}
+
+void peer_trial_field(struct peer_trial *t, const char *name, json_t *value)
+{
+    if (!t->fields)
+        t->fields = json_object();
+    json_object_set_new(t->fields, name, value);
+}
+
+void peer_trial_fail(struct peer_trial *t, enum record_outcome outcome)
+{
+    if (t->state == PEER_TRIAL_PUNCHING && !t->agreed)
+        peer_trial_finish(t, outcome, 0);
+}
+
 static uint64_t counted(const struct peer_trial *t, const char *counter)
 {
     for (size_t i = 0; i < t->n_counters; i++)
@@ -146,6 +164,7 @@ void peer_trial_release(struct peer_trial *t)
     peer_facts_free(&t->theirs);
     peer_plan_free(&t->plan);
     record_side_clear(&t->side);
+    json_decref(t->fields);
     free(t->technique_state);
     free(t);
 }
@@ -225,6 +244,10 @@ static json_t *side_fields(const struct peer_trial *t)
         json_object_set_new(t->counters[i].is_error ? errors : fields, t->counters[i].name,
                             json_integer((json_int_t)t->counters[i].n));
     json_object_set_new(fields, "errors", errors);
+    if (t->why && t->side.outcome != RECORD_OK)
+        json_object_set_new(fields, "why", json_string(t->why));
+    if (t->fields)
+        json_object_update(fields, t->fields);
     return fields;
 }
 
@@ -406,6 +429,8 @@ void peer_trial_make_plan(struct peer_trial *t)
     if (len == 0)
         len = peer_plan_encode(&t->plan, body, sizeof(body));
     uint64_t deadline = t->plan.deadline_ns;
+    if (len < 0 && t->plan.why[0])
+        base_error("trial %llu cannot be planned: %s", (unsigned long long)t->number, t->plan.why);
     peer_plan_free(&t->plan); /* both sides work from what S sends */
     if (len < 0) {
         peer_trial_abort(t, RECORD_PHASE_PLAN, len);
@@ -452,6 +477,8 @@ static void deadline_done(struct loop_op *op, int res)
             outcome = RECORD_AUTH_FAILED;
         else if (counted(t, "refused") && !counted(t, "established"))
             outcome = RECORD_REFUSED;
+        if (t->technique_open && t->technique->explain)
+            outcome = t->technique->explain(t, outcome);
         peer_trial_finish(t, outcome, 0);
     }
     peer_trial_release(t);

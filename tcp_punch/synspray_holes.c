@@ -1,0 +1,231 @@
+/*
+ * The opener: SYNs from the registered port to where the prober's next mappings may be.
+ *
+ *   hold    a socket for each SYN, kept in SYN_SENT: a probe that comes through is a simultaneous open (RFC 9293, 3.5),
+ *           answered with the sequence number that the NAT has seen. A listener stands beside them.
+ *   reuse   one socket: connect(), then connect() to AF_UNSPEC; then a listener.
+ *   listen  a socket for each SYN, closed at once; then a listener.
+ *
+ * A listener's answer carries a new sequence number. A NAT that checks TCP windows against the SYN that opened the hole
+ * takes it for a stranger's: so `hold`.
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "tcp_punch/synspray_internal.h"
+
+#define BACKLOG 256
+/* The kernel repeats a SYN after 1 s, at the time to live that the answers need: a hole is made anew before that. */
+#define RENEW_NS (900 * BASE_NS_PER_MS)
+
+/* ---- one SYN --------------------------------------------------------------------------------- */
+
+/* The socket's SYN at the low time to live, all that follows at the usual one: a SYN-ACK of a simultaneous open must
+ * arrive. -1 is the host's default. */
+static void set_ttl(int fd, sa_family_t family, int ttl)
+{
+    if (family == AF_INET6)
+        setsockopt(fd, IPPROTO_IPV6, IPV6_UNICAST_HOPS, &ttl, sizeof(ttl));
+    else
+        setsockopt(fd, IPPROTO_IP, IP_TTL, &ttl, sizeof(ttl));
+}
+
+static int send_syn(struct synspray *s, int fd, const union base_ep *to)
+{
+    int ttl = 0;
+    if (s->search->ttl != PEER_TTL_OFF && s->search->ttl != PEER_TTL_AUTO)
+        ttl = s->search->ttl;
+    if (ttl > 0)
+        set_ttl(fd, to->sa.sa_family, ttl);
+    int err = connect(fd, &to->sa, base_ep_len(to)) < 0 && errno != EINPROGRESS ? -errno : 0;
+    if (ttl > 0)
+        set_ttl(fd, to->sa.sa_family, -1);
+    if (err == 0) {
+        peer_trial_count(s->trial, "holes", 1);
+        peer_trial_count(s->trial, "packets", 1);
+    }
+    return err;
+}
+
+static int hold_hole(struct synspray *s, const union base_ep *to, uint64_t now)
+{
+    struct synspray_entry *e = synspray_entry_take(s);
+    if (!e)
+        return -EMFILE;
+    int fd = peer_tcp_socket_nonblocking(s->trial);
+    int err = fd < 0 ? fd : send_syn(s, fd, to);
+    if (err < 0 && fd >= 0)
+        synspray_close_fd(fd);
+    if (err == 0)
+        err = synspray_watch(s, e, fd);
+    if (err < 0) {
+        synspray_entry_free(s, e);
+        return err;
+    }
+    e->to = *to;
+    e->born_ns = now;
+    return 0;
+}
+
+static int reuse_hole(struct synspray *s, const union base_ep *to)
+{
+    struct sockaddr none = {.sa_family = AF_UNSPEC};
+    if (s->reuse_fd < 0)
+        s->reuse_fd = peer_tcp_socket_nonblocking(s->trial);
+    if (s->reuse_fd < 0)
+        return s->reuse_fd;
+    int err = send_syn(s, s->reuse_fd, to);
+    if (connect(s->reuse_fd, &none, sizeof(none)) < 0 && err == 0)
+        err = -errno;
+    return err;
+}
+
+static int fleeting_hole(struct synspray *s, const union base_ep *to)
+{
+    int fd = peer_tcp_socket_nonblocking(s->trial);
+    if (fd < 0)
+        return fd;
+    int err = send_syn(s, fd, to);
+    synspray_close_fd(fd);
+    return err;
+}
+
+static int make_hole(struct synspray *s, const union base_ep *to, uint64_t now)
+{
+    switch (s->mode) {
+    case SYNSPRAY_REUSE:
+        return reuse_hole(s, to);
+    case SYNSPRAY_LISTEN:
+        return fleeting_hole(s, to);
+    default:
+        return hold_hole(s, to, now);
+    }
+}
+
+/* ---- all of them ----------------------------------------------------------------------------- */
+
+static bool out_of_files(int err)
+{
+    return err == -EMFILE || err == -ENFILE || err == -ENOBUFS || err == -ENOMEM;
+}
+
+/* 0 when something was made or nothing is left; else ns to wait for the rate cap. */
+static uint64_t make_next(struct synspray *s, uint64_t now)
+{
+    if (!s->have_next)
+        s->have_next = peer_holes_next(&s->holes, &s->next_hole);
+    if (!s->have_next) {
+        s->holes_done = true;
+        return 0;
+    }
+    uint64_t wait = peer_trial_throttle(s->trial);
+    if (wait > 0)
+        return wait;
+    int err = make_hole(s, &s->next_hole, now);
+    if (err < 0)
+        synspray_count_failure(s, err);
+    if (out_of_files(err)) {
+        s->capped = true;
+        s->holes_done = true;
+    }
+    s->have_next = false;
+    return 0;
+}
+
+int synspray_listen(struct synspray *s)
+{
+    int fd = peer_tcp_socket(s->trial);
+    if (fd < 0)
+        return fd;
+    if (listen(fd, BACKLOG) < 0) {
+        int err = -errno;
+        close(fd);
+        return err;
+    }
+    s->listen_fd = fd;
+    loop_accept(peer_trial_loop(s->trial), &s->accept_op, fd);
+    return 0;
+}
+
+/* The article's step 6: the sockets are gone, the listener comes. */
+static void all_made(struct synspray *s)
+{
+    if (s->reuse_fd >= 0)
+        synspray_close_fd(s->reuse_fd);
+    s->reuse_fd = -1;
+    if (s->listen_fd < 0) {
+        int err = synspray_listen(s);
+        if (err < 0)
+            synspray_count_failure(s, err);
+    }
+    synspray_tell_ready(s);
+}
+
+/* How old a hole may get; UINT64_MAX: as old as the trial. */
+static uint64_t age_limit(const struct synspray *s)
+{
+    if (s->search->known)
+        return synspray_silence_ns(s);
+    return s->search->ttl != PEER_TTL_OFF ? RENEW_NS : UINT64_MAX;
+}
+
+static uint64_t renew_old(struct synspray *s, uint64_t now)
+{
+    uint64_t limit = age_limit(s);
+    if (s->mode != SYNSPRAY_HOLD || limit == UINT64_MAX)
+        return UINT64_MAX;
+    if (now < s->scan_ns)
+        return s->scan_ns;
+    uint64_t oldest = now;
+    for (uint32_t i = 0; i < s->n_entries; i++) {
+        struct synspray_entry *e = &s->entries[i];
+        if (e->fd < 0)
+            continue;
+        if (now - e->born_ns >= limit && peer_trial_throttle(s->trial) == 0) {
+            union base_ep to = e->to;
+            synspray_entry_drop(s, e);
+            if (hold_hole(s, &to, now) < 0)
+                s->capped = true;
+        } else if (e->born_ns < oldest) {
+            oldest = e->born_ns;
+        }
+    }
+    s->scan_ns = oldest + limit > now + SYNSPRAY_TURN_NS ? oldest + limit : now + SYNSPRAY_TURN_NS;
+    return s->scan_ns;
+}
+
+uint64_t synspray_holes_turn(struct synspray *s, uint64_t now)
+{
+    if (now < s->begin_ns)
+        return s->begin_ns;
+    for (int i = 0; i < SYNSPRAY_BATCH && !s->holes_done; i++) {
+        uint64_t wait = make_next(s, now);
+        if (wait > 0)
+            return now + (wait > SYNSPRAY_TURN_NS ? wait : SYNSPRAY_TURN_NS);
+    }
+    if (!s->holes_done)
+        return now;
+    if (!s->told_ready)
+        all_made(s);
+    return renew_old(s, now);
+}
+
+/* Refused: the prober's NAT has answered with RST, and the hole is gone. Where both mappings are known the other side
+ * is only not there yet. */
+void synspray_hole_failed(struct synspray *s, struct synspray_entry *e, int err)
+{
+    union base_ep to = e->to;
+    synspray_count_failure(s, err);
+    synspray_entry_drop(s, e);
+    if (s->search->known && peer_trial_throttle(s->trial) == 0)
+        hold_hole(s, &to, base_now_ns());
+}
+
+void synspray_holes_begin(struct synspray *s)
+{
+    peer_holes_init(&s->holes, s->plan, peer_trial_role(s->trial), s->attempt);
+    s->holes_done = s->have_next = s->told_ready = false;
+    s->scan_ns = 0;
+}
