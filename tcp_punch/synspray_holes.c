@@ -22,6 +22,13 @@
 
 /* ---- one SYN --------------------------------------------------------------------------------- */
 
+/*
+ * ICMP time exceeded, which a SYN at a low time to live draws, ends a socket in SYN_SENT (tcp_v4_err()). The kernel
+ * ignores ICMP errors that quote a packet with less than the socket's IP_MINTTL; the quoted SYN has 1 or 0 left.
+ * Whatever comes from the other side has more.
+ */
+#define MIN_TTL 2
+
 /* The socket's SYN at the low time to live, all that follows at the usual one: a SYN-ACK of a simultaneous open must
  * arrive. -1 is the host's default. */
 static void set_ttl(int fd, sa_family_t family, int ttl)
@@ -37,8 +44,11 @@ static int send_syn(struct synspray *s, int fd, const union base_ep *to)
     int ttl = 0;
     if (s->search->ttl != PEER_TTL_OFF && s->search->ttl != PEER_TTL_AUTO)
         ttl = s->search->ttl;
-    if (ttl > 0)
+    if (ttl > 0) {
+        int least = MIN_TTL;
+        setsockopt(fd, IPPROTO_IP, IP_MINTTL, &least, sizeof(least));
         set_ttl(fd, to->sa.sa_family, ttl);
+    }
     int err = connect(fd, &to->sa, base_ep_len(to)) < 0 && errno != EINPROGRESS ? -errno : 0;
     if (ttl > 0)
         set_ttl(fd, to->sa.sa_family, -1);
