@@ -103,7 +103,7 @@ static void refuses_with_the_line(void **state)
         {HEAD "techniques = none:punch\n", ":4: technique none has no modes; write just 'none'"},
         {HEAD "techniques = simopen:punch\n", ":4: technique simopen has no mode 'punch'; use one of: plain, none"},
         {HEAD "techniques = simopen:\n", ":4: technique simopen has no mode ''"},
-        {HEAD "techniques = sim\n", ":4: there is no technique 'sim'; use one of: simopen, portspray, none"},
+        {HEAD "techniques = sim\n", ":4: there is no technique 'sim'; use one of: simopen, synspray, portspray, none"},
         {HEAD "nats = ../profiles/open\ntechniques = none\n" LINK, ":4: '../profiles/open' is no profile name"},
         {HEAD "nats = nope\ntechniques = none\n" LINK, ":4: no profile 'nope'"},
         {"[campaign]\nname = a/b\n", ":2: 'a/b' is no name"},
@@ -185,7 +185,7 @@ static void expands_to_every_cell_once(void **state)
     struct campaign_cell *cells;
     size_t n;
     assert_int_equal(read_text(HEAD "nats-a = open, linux-strict\nnats-b = open, linux-random\n"
-                                    "techniques = simopen, portspray, none\n" LINK),
+                                    "techniques = simopen, synspray, portspray, none\n" LINK),
                      0);
     assert_int_equal(campaign_expand(&config, NULL, &cells, &n), 0);
     assert_int_equal(n, 12);
