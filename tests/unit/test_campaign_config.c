@@ -185,7 +185,7 @@ static void expands_to_every_cell_once(void **state)
     struct campaign_cell *cells;
     size_t n;
     assert_int_equal(read_text(HEAD "nats-a = open, linux-strict\nnats-b = open, linux-random\n"
-                                    "techniques = simopen, synspray, portspray, none\n" LINK),
+                                    "techniques = simopen, portspray, none\n" LINK),
                      0);
     assert_int_equal(campaign_expand(&config, NULL, &cells, &n), 0);
     assert_int_equal(n, 12);
