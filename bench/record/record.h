@@ -1,5 +1,6 @@
 /*
- * bench/record: what a trial leaves behind. The joint record (schema 1), the run description, the statistics.
+ * bench/record: what a trial leaves behind. The joint record (schema 1), the run description, and (in stats.h)
+ * the statistics.
  * results/FORMATS.md describes the formats for readers.
  */
 #ifndef BENCH_RECORD_H
@@ -12,6 +13,7 @@
 #include <stdio.h>
 
 #include "bench/base/base.h"
+#include "bench/record/stats.h"
 
 #define RECORD_SCHEMA 1
 
@@ -108,21 +110,5 @@ struct record_view {
 
 /* Reads one line of trials.jsonl. 0; -EBADMSG for what is not a trial record; -EPROTONOSUPPORT for a newer schema. */
 int record_view_parse(const char *line, size_t len, struct record_view *out);
-
-/* ---- statistics ------------------------------------------------------------------------------ */
-
-/* The 95 % two-sided normal quantile. */
-#define RECORD_Z95 1.959963984540054
-
-struct record_interval {
-    double lo, hi;
-};
-
-/* Wilson score interval for k successes of n (Wilson 1927; Newcombe 1998a, method 3). n = 0 gives [0, 1]. */
-struct record_interval record_wilson(uint64_t k, uint64_t n, double z);
-/* Difference p1 - p2 of two independent proportions (Newcombe 1998b, method 10). */
-struct record_interval record_newcombe(uint64_t k1, uint64_t n1, uint64_t k2, uint64_t n2, double z);
-/* Sorts values and returns the q-quantile, Hyndman-Fan type 7; 0 for n = 0. */
-uint64_t record_quantile(uint64_t *values, size_t n, double q);
 
 #endif

@@ -1,6 +1,5 @@
-/* Statistics on trials: intervals for proportions and their differences, quantiles. Pure. */
+/* Statistics on trials: proportions, their differences, and families of comparisons. Pure. */
 #include <math.h>
-#include <stdlib.h>
 
 #include "bench/record/record.h"
 
@@ -31,22 +30,58 @@ struct record_interval record_newcombe(uint64_t k1, uint64_t n1, uint64_t k2, ui
     return (struct record_interval){p1 - p2 - below, p1 - p2 + above};
 }
 
-static int compare_u64(const void *a, const void *b)
+/* How the sides of pairs go together, -1 to 1, with Newcombe's correction of half the pairs towards 0. */
+static double pair_phi(const struct record_pairs *p)
 {
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    return (x > y) - (x < y);
+    double both = (double)p->both, a = (double)p->only_a, b = (double)p->only_b, neither = (double)p->neither;
+    double margins = sqrt(both + a) * sqrt(b + neither) * sqrt(both + b) * sqrt(a + neither);
+    if (margins == 0)
+        return 0;
+    double excess = both * neither - a * b, half = (both + a + b + neither) / 2;
+    if (excess > 0)
+        excess = excess > half ? excess - half : 0;
+    return excess / margins;
 }
 
-uint64_t record_quantile(uint64_t *values, size_t n, double q)
+struct record_interval record_newcombe_paired(const struct record_pairs *pairs, double z)
 {
+    uint64_t n = pairs->both + pairs->only_a + pairs->only_b + pairs->neither;
     if (n == 0)
-        return 0;
-    qsort(values, n, sizeof(*values), compare_u64);
-    q = q < 0 ? 0 : q > 1 ? 1 : q;
-    double h = (double)(n - 1) * q;
-    size_t i = (size_t)h;
-    if (i + 1 >= n)
-        return values[n - 1];
-    /* On the difference, which fits a double better than the values do. */
-    return values[i] + (uint64_t)llround((h - (double)i) * (double)(values[i + 1] - values[i]));
+        return (struct record_interval){-1, 1};
+    uint64_t ka = pairs->both + pairs->only_a, kb = pairs->both + pairs->only_b;
+    double pa = (double)ka / (double)n, pb = (double)kb / (double)n, phi = pair_phi(pairs);
+    struct record_interval a = record_wilson(ka, n, z), b = record_wilson(kb, n, z);
+    double al = pa - a.lo, au = a.hi - pa, bl = pb - b.lo, bu = b.hi - pb;
+    /* Not below 0, where rounding could take a square that is 0. */
+    double below = fmax(0, al * al - 2 * phi * al * bu + bu * bu);
+    double above = fmax(0, bl * bl - 2 * phi * bl * au + au * au);
+    return (struct record_interval){pa - pb - sqrt(below), pa - pb + sqrt(above)};
+}
+
+double record_exact_pairs(uint64_t a, uint64_t b)
+{
+    double n = (double)a + (double)b, k = (double)(a < b ? a : b);
+    /* The tail from its largest term down: each is k / (n - k + 1) of the one before, at most 1. */
+    double term = exp(lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1) - n * M_LN2), sum = 0;
+    for (; k >= 0 && term > sum * 1e-17; k--) {
+        sum += term;
+        term *= k / (n - k + 1);
+    }
+    return fmin(1, 2 * sum);
+}
+
+void record_holm(const double *p, double *adjusted, size_t n)
+{
+    /* The i-th smallest, times n - i + 1; equal ones all times the largest of their factors. */
+    for (size_t i = 0; i < n; i++) {
+        size_t smaller = 0;
+        for (size_t j = 0; j < n; j++)
+            smaller += p[j] < p[i];
+        adjusted[i] = fmin(1, (double)(n - smaller) * p[i]);
+    }
+    /* None below that of a smaller one. In place: a maximum of maxima is the same. */
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = 0; j < n; j++)
+            if (p[j] <= p[i] && adjusted[j] > adjusted[i])
+                adjusted[i] = adjusted[j];
 }

@@ -1,6 +1,7 @@
 /*
  * bench/record statistics. Pins: an interval that is not the published one (a wrong root, z or continuity correction),
- * bounds outside of [0, 1], and a quantile of another type than 7, unsorted or off the end.
+ * bounds outside of [0, 1], a quantile of another type than 7, unsorted or off the end, an exact p-value that is only
+ * nearly so, a rank off by one, Holm's factors out of order, and a prediction in the wrong bin.
  */
 #include <math.h>
 #include <setjmp.h>
@@ -69,6 +70,109 @@ static void difference_matches_newcombe_1998b(void **state)
     assert_true(nothing.lo == -1 && nothing.hi == 1);
 }
 
+/* ---- pairs ----------------------------------------------------------------------------------- */
+
+static void paired_difference_matches_newcombe_1998c(void **state)
+{
+    (void)state;
+    static const struct {
+        struct record_pairs pairs;
+        double lo, hi, digits;
+    } published[] = {
+        {{36, 12, 2, 0}, 0.0569, 0.3404, 1e-4}, /* Newcombe 1998c, method 10 */
+        {{1, 1, 7, 12}, -0.507, -0.026, 1e-3},  /* Fagerland, Lydersen, Laake 2014: airways, before and after */
+        {{14, 5, 0, 22}, 0.011, 0.226, 1e-3},   /* Altman et al. 2000, table 6.2 */
+    };
+    for (size_t i = 0; i < BASE_ARRAY_LEN(published); i++) {
+        struct record_interval d = record_newcombe_paired(&published[i].pairs, RECORD_Z95);
+        assert_true(fabs(d.lo - published[i].lo) <= published[i].digits / 2 + 1e-9);
+        assert_true(fabs(d.hi - published[i].hi) <= published[i].digits / 2 + 1e-9);
+    }
+}
+
+static void paired_difference_at_the_ends(void **state)
+{
+    (void)state;
+    struct record_interval none = record_newcombe_paired(&(struct record_pairs){0}, RECORD_Z95);
+    assert_true(none.lo == -1 && none.hi == 1);
+    struct base_rng rng;
+    base_rng_seed(&rng, 1);
+    for (unsigned i = 0; i < 20000; i++) {
+        uint64_t top = 1ULL << base_rng_below(&rng, 30);
+        struct record_pairs p = {base_rng_below(&rng, top), base_rng_below(&rng, top), base_rng_below(&rng, top),
+                                 base_rng_below(&rng, top)};
+        double n = (double)(p.both + p.only_a + p.only_b + p.neither);
+        if (n == 0)
+            continue;
+        double difference = ((double)p.only_a - (double)p.only_b) / n;
+        struct record_interval d = record_newcombe_paired(&p, RECORD_Z95);
+        assert_true(d.lo >= -1 - 1e-12 && d.hi <= 1 + 1e-12);
+        assert_true(d.lo <= difference + 1e-12 && d.hi >= difference - 1e-12);
+        /* A and B changed over. */
+        struct record_pairs mirrored = {p.both, p.only_b, p.only_a, p.neither};
+        struct record_interval m = record_newcombe_paired(&mirrored, RECORD_Z95);
+        assert_true(fabs(m.lo + d.hi) < 1e-9 && fabs(m.hi + d.lo) < 1e-9);
+    }
+}
+
+static void exact_pairs_match_published(void **state)
+{
+    (void)state;
+    static const struct {
+        uint64_t a, b;
+        double p;
+    } published[] = {
+        {9, 2, 2 * 67.0 / 2048},           /* Fay 2010, exact McNemar: 0.0654 */
+        {21, 4, 0.0009105205535888672},    /* Hollander and Wolfe, example 3.5: one-sided 0.00046 */
+        {9, 3, 0.14599609375},             /* R's binom.test(9, 12) */
+        {7, 1, 2 * 9.0 / 256},             /* by hand */
+        {0, 5, 2.0 / 32},                  /* by hand */
+        {1, 0, 1},                         /* by hand */
+        {0, 0, 1},                         /* nothing differs */
+        {50, 50, 1},                       /* twice more than half */
+        {86, 150, 3.715936139571442e-05},  /* Agresti, approval of the prime minister; in exact fractions */
+        {400, 600, 2.7284641560660184e-10} /* in exact fractions */
+    };
+    for (size_t i = 0; i < BASE_ARRAY_LEN(published); i++) {
+        double p = record_exact_pairs(published[i].a, published[i].b);
+        assert_true(fabs(p - published[i].p) <= 1e-10 * published[i].p);
+        assert_true(record_exact_pairs(published[i].b, published[i].a) == p);
+    }
+    /* Millions: within what the normal curve says of 3 deviations, 0.0027. */
+    double p = record_exact_pairs(2000000 - 3000, 2000000 + 3000);
+    assert_true(p > 0.00269 && p < 0.00271);
+    assert_true(record_exact_pairs(0, 10000000) == 0);
+}
+
+/* ---- families -------------------------------------------------------------------------------- */
+
+static void holm_matches_published(void **state)
+{
+    (void)state;
+    static const struct {
+        size_t n;
+        double p[5], want[5];
+    } published[] = {
+        {5, {0.50, 0.003, 0.32, 0.054, 0.0003}, {0.64, 0.012, 0.64, 0.162, 0.0015}}, /* pingouin's multicomp */
+        {4, {0.01, 0.04, 0.03, 0.005}, {0.03, 0.06, 0.06, 0.02}},                    /* Wikipedia's H1 to H4 */
+        {5,
+         {0.319, 0.201, 0.4, 0.374, 0.113},
+         {0.957, 0.804, 0.957, 0.957, 0.565}}, /* stdlib's padjust, R's p.adjust */
+        {3, {0.02, 0.02, 0.02}, {0.06, 0.06, 0.06}},
+        {2, {0, 1}, {0, 1}},
+        {1, {0.7}, {0.7}},
+    };
+    for (size_t i = 0; i < BASE_ARRAY_LEN(published); i++) {
+        double adjusted[5];
+        record_holm(published[i].p, adjusted, published[i].n);
+        for (size_t j = 0; j < published[i].n; j++)
+            assert_true(fabs(adjusted[j] - published[i].want[j]) < 1e-9);
+    }
+    record_holm(NULL, NULL, 0);
+}
+
+/* ---- quantiles ------------------------------------------------------------------------------- */
+
 /* R's quantile(), type 7: of c(1, 2, 4, 8, 16) the quartiles are 2, 4, 8 and the 90th percentile 12.8. */
 static void quantile_is_type_7(void **state)
 {
@@ -98,14 +202,117 @@ static void quantile_of_few(void **state)
     assert_true(record_quantile(big, 2, 0.5) == UINT64_MAX - 2);
 }
 
+/* The median's interval, as tables for the sign test have it (Hollander and Wolfe, example 3.6, is n = 25). */
+static void ranks_of_the_median_match_tables(void **state)
+{
+    (void)state;
+    static const struct {
+        size_t n, lo, hi;
+        double percent;
+    } table[] = {{6, 1, 6, 96.9},    {7, 1, 7, 98.4},     {8, 1, 8, 99.2},   {9, 2, 8, 96.1},   {10, 2, 9, 97.9},
+                 {11, 2, 10, 98.8},  {12, 3, 10, 96.1},   {13, 3, 11, 97.8}, {14, 3, 12, 98.7}, {15, 4, 12, 96.5},
+                 {16, 4, 13, 97.9},  {17, 5, 13, 95.1},   {18, 5, 14, 96.9}, {19, 5, 15, 98.1}, {20, 6, 15, 95.9},
+                 {25, 8, 18, 95.67}, {100, 40, 61, 96.48}};
+    for (size_t i = 0; i < BASE_ARRAY_LEN(table); i++) {
+        struct record_ranks r = record_quantile_ranks(table[i].n, 0.5, 0.95);
+        assert_int_equal(r.lo, table[i].lo);
+        assert_int_equal(r.hi, table[i].hi);
+        assert_true(fabs(100 * r.coverage - table[i].percent) < 0.0501);
+    }
+    assert_true(fabs(record_quantile_ranks(25, 0.5, 0.95).coverage - 0.9567147493362427) < 1e-12);
+}
+
+/* Others, computed in exact fractions from the definition. */
+static void ranks_of_other_quantiles(void **state)
+{
+    (void)state;
+    static const struct {
+        size_t n;
+        double q;
+        size_t lo, hi;
+        double coverage;
+    } known[] = {
+        {100, 0.9, 84, 96, 0.955690107191223},
+        {400, 0.99, 392, 400, 0.961280887066518},
+        {1000, 0.9, 881, 919, 0.9549071811148258},
+        {1000, 0.99, 983, 997, 0.9760947634979771},
+        {60, 0.9, 49, 59, 0.9716382358365523},
+        {59, 0.95, 52, 60, 0.9911362570110953},
+        {100, 0.99, 97, 101, 0.9816259635553504}, /* 100 values do not bound the 99th percentile from above */
+        {5, 0.5, 0, 6, 1},                        /* nor 5 the median */
+        {0, 0.5, 0, 1, 1},
+        {10, 0, 0, 1, 1},
+        {10, 1, 10, 11, 1},
+    };
+    for (size_t i = 0; i < BASE_ARRAY_LEN(known); i++) {
+        struct record_ranks r = record_quantile_ranks(known[i].n, known[i].q, 0.95);
+        assert_int_equal(r.lo, known[i].lo);
+        assert_int_equal(r.hi, known[i].hi);
+        assert_true(fabs(r.coverage - known[i].coverage) < 1e-9);
+    }
+    /* Ten million values: 1.96 deviations of sqrt(n / 4) on both sides. */
+    struct record_ranks r = record_quantile_ranks(10000000, 0.5, 0.95);
+    assert_in_range(r.lo, 4996900, 4996903);
+    assert_in_range(r.hi, 5003098, 5003101);
+    assert_true(r.coverage >= 0.95 && r.coverage < 0.9502);
+}
+
+/* ---- predictions ----------------------------------------------------------------------------- */
+
+/* Brier 1950, table 1: ten forecasts of rain; his score of 0.19 counts "no rain" too. */
+static void brier_matches_brier_1950(void **state)
+{
+    (void)state;
+    static const double p[] = {0.7, 0.9, 0.8, 0.4, 0.2, 0, 0, 0, 0, 0.1};
+    static const bool rain[] = {false, true, true, true, false, false, false, false, false, false};
+    struct record_calibration c = {0};
+    assert_true(isnan(record_brier(&c)));
+    for (size_t i = 0; i < BASE_ARRAY_LEN(p); i++)
+        assert_true(record_calibration_add(&c, p[i], rain[i]));
+    assert_true(fabs(record_brier(&c) - 0.19 / 2) < 1e-12);
+    assert_false(record_calibration_add(&c, NAN, true));
+    assert_false(record_calibration_add(&c, -0.1, true));
+    assert_false(record_calibration_add(&c, 1.1, true));
+    assert_int_equal(c.n, 10);
+}
+
+static void calibration_bins(void **state)
+{
+    (void)state;
+    struct record_calibration c = {0};
+    struct record_calibration_point point;
+    for (unsigned i = 0; i < RECORD_CALIBRATION_BINS + 1; i++)
+        assert_false(record_calibration_point(&c, i, RECORD_Z95, &point));
+    /* 15 of 148 (Newcombe 1998a) at 0.1 and 0.2 less a little, and the ends. */
+    for (unsigned i = 0; i < 148; i++)
+        record_calibration_add(&c, i % 2 ? 0.1 : 0.1999, i < 15);
+    record_calibration_add(&c, 0, false);
+    record_calibration_add(&c, 1, true);
+    assert_true(record_calibration_point(&c, 1, RECORD_Z95, &point));
+    assert_true(fabs(point.mean_p - 0.14995) < 1e-9 && fabs(point.measured - 15.0 / 148) < 1e-12);
+    assert_near(point.interval.lo, 0.0624);
+    assert_near(point.interval.hi, 0.1605);
+    assert_true(record_calibration_point(&c, 0, RECORD_Z95, &point) && point.mean_p == 0 && point.measured == 0);
+    assert_true(record_calibration_point(&c, 9, RECORD_Z95, &point) && point.mean_p == 1 && point.measured == 1);
+    assert_false(record_calibration_point(&c, 2, RECORD_Z95, &point));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(wilson_matches_newcombe_1998a),
         cmocka_unit_test(wilson_at_the_ends),
         cmocka_unit_test(difference_matches_newcombe_1998b),
+        cmocka_unit_test(paired_difference_matches_newcombe_1998c),
+        cmocka_unit_test(paired_difference_at_the_ends),
+        cmocka_unit_test(exact_pairs_match_published),
+        cmocka_unit_test(holm_matches_published),
         cmocka_unit_test(quantile_is_type_7),
         cmocka_unit_test(quantile_of_few),
+        cmocka_unit_test(ranks_of_the_median_match_tables),
+        cmocka_unit_test(ranks_of_other_quantiles),
+        cmocka_unit_test(brier_matches_brier_1950),
+        cmocka_unit_test(calibration_bins),
     };
     return cmocka_run_group_tests_name("record_stats", tests, NULL, NULL);
 }
