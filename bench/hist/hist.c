@@ -99,10 +99,10 @@ int hist_record_corrected(struct hist *h, uint64_t ns, uint64_t count, uint64_t 
     int err = reserve(h, index_of(expected_ns) / HIST_PAGE_LEN, index_of(ns) / HIST_PAGE_LEN, more);
     if (err < 0)
         return err;
-    /* A bucket at a time: all the values ns - k * expected that fall into it are counted at once. */
+    /* A bucket at a time: all the values ns - k * expected that fall into it are counted at once. None of them is below
+     * expected: down there the width of a bucket is far less than that. */
     while (ns >= expected_ns) {
-        uint64_t lo = hist_lowest_equivalent(ns);
-        uint64_t n = (ns - (lo > expected_ns ? lo : expected_ns)) / expected_ns + 1;
+        uint64_t n = (ns - hist_lowest_equivalent(ns)) / expected_ns + 1;
         count_reserved(h, ns, n * count);
         ns -= n * expected_ns;
     }

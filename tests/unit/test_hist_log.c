@@ -290,6 +290,11 @@ static void counts_out_of_bounds_are_refused(void **state)
     assert_int_equal(decode_plain(far_over, sizeof(far_over), &back), -EBADMSG);
     static const uint8_t farthest[] = {HEADER(9), 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
     assert_int_equal(decode_plain(farthest, sizeof(farthest), &back), -EBADMSG);
+    /* All of them, and one more. */
+    static const uint8_t all[] = {HEADER(3), 0xff, 0x8f, 0x04};
+    assert_int_equal(decode_plain(all, sizeof(all), &back), 0);
+    static const uint8_t one_more[] = {HEADER(4), 0xff, 0x8f, 0x04, 0x00};
+    assert_int_equal(decode_plain(one_more, sizeof(one_more), &back), -EBADMSG);
     /* INT64_MAX values, and one more. */
     static const uint8_t full[] = {HEADER(9), 0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
     assert_int_equal(decode_plain(full, sizeof(full), &back), 0);
@@ -298,6 +303,25 @@ static void counts_out_of_bounds_are_refused(void **state)
     static const uint8_t fuller[] = {HEADER(10), 0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02};
     assert_int_equal(decode_plain(fuller, sizeof(fuller), &back), -EOVERFLOW);
     assert_true(back.total == 0);
+}
+
+/* After the end of the deflated stream, within the length that the payload says. */
+static void what_follows_is_refused(void **state)
+{
+    (void)state;
+    static const uint8_t good[] = {HEADER(1), 0x02};
+    uint8_t packed[HIST_OUTER_LEN + 128] = {0};
+    uLongf got = sizeof(packed) - HIST_OUTER_LEN;
+    assert_int_equal(compress(packed + HIST_OUTER_LEN, &got, good, sizeof(good)), Z_OK);
+    for (unsigned more = 0; more < 4; more++) {
+        uint32_t outer[2] = {htonl(0x1c849314), htonl((uint32_t)got + more)};
+        memcpy(packed, outer, sizeof(outer));
+        char text[HIST_BASE64_LEN(sizeof(packed))];
+        struct hist back;
+        size_t len = hist_base64_encode(packed, HIST_OUTER_LEN + got + more, text);
+        assert_int_equal(hist_decode(text, len, &back), more == 0 ? 0 : -EBADMSG);
+        hist_clear(&back);
+    }
 }
 
 /* The widest layout (5 digits to 2^62) full of single empty buckets: megabytes from a few kilobytes, and then the end.
@@ -505,6 +529,20 @@ static void lines_of_others(void **state)
     }
 }
 
+static void tags_of_others_are_bounded(void **state)
+{
+    (void)state;
+    for (int len = 0; len < 1000; len++) {
+        char line[1200];
+        struct hist_log_entry e;
+        int n = snprintf(line, sizeof(line), "Tag=%0*d,1,2,3," EMPTY, len, 0);
+        int tag = len > 0 ? len : 1;
+        assert_int_equal(hist_log_parse(line, (size_t)n, &e), tag > HIST_TAG_MAX ? -EBADMSG : 0);
+        if (tag <= HIST_TAG_MAX)
+            assert_int_equal(strlen(e.tag), tag);
+    }
+}
+
 /* ---- fixtures: kept, and read forever -------------------------------------------------------- */
 
 struct fact {
@@ -591,6 +629,7 @@ int main(void)
         cmocka_unit_test(corruption_is_refused),
         cmocka_unit_test(lies_are_refused),
         cmocka_unit_test(counts_out_of_bounds_are_refused),
+        cmocka_unit_test(what_follows_is_refused),
         cmocka_unit_test(a_bomb_ends),
         cmocka_unit_test(other_layouts),
         cmocka_unit_test(base64_is_rfc_4648),
@@ -598,6 +637,7 @@ int main(void)
         cmocka_unit_test(lines_of_a_log),
         cmocka_unit_test(any_tag_survives),
         cmocka_unit_test(lines_of_others),
+        cmocka_unit_test(tags_of_others_are_bounded),
         cmocka_unit_test(fixtures_stay_readable),
     };
     return cmocka_run_group_tests_name("hist_log", tests, NULL, NULL);
