@@ -30,7 +30,7 @@ lab_SRC    := $(wildcard bench/lab/*.c)
 peer_SRC   := $(wildcard bench/peer/*.c)
 LIBS       := $(patsubst %,$(BUILD)/lib%.a,peer lab record hist wire loop base predict)
 
-PROGRAMS       := rendezvous bench simopen synspray portspray
+PROGRAMS       := rendezvous bench simopen synspray portspray predict
 rendezvous_SRC := $(wildcard bench/rendezvous/*.c)
 bench_SRC      := $(wildcard bench/campaign/*.c)
 simopen_SRC    := $(wildcard tcp_punch/simopen*.c)

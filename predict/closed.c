@@ -147,6 +147,14 @@ double predict_p_sequential(double rate, double t, uint32_t w)
     return best_window(&c, floor(c.a), w);
 }
 
+double predict_p_overdispersed(double mean, double dispersion, uint32_t w)
+{
+    struct counts c = {.a = mean / (dispersion - 1), .b = 1 / dispersion};
+    if (dispersion <= 1 || mean <= 0)
+        return predict_p_sequential(mean, 1, w);
+    return best_window(&c, c.a > 1 ? floor((c.a - 1) * (1 - c.b) / c.b) : 0, w);
+}
+
 double predict_p_sequential_unknown(double seen, double seconds, double t, uint32_t w)
 {
     struct counts c = {.a = seen + 0.5, .b = seconds / (seconds + t)};

@@ -15,6 +15,11 @@ uint32_t predict_rng_poisson(struct predict_rng *rng, double mean);
 /* Poisson where dispersion (variance over mean) is at most 1, else negative binomial. */
 uint32_t predict_rng_count(struct predict_rng *rng, double mean, double dispersion);
 
+/* ---- closed.c ------------------------------------------------------------------------------------ */
+
+/* Formula 5 with a negative binomial of this variance over mean; Poisson for 1. */
+double predict_p_overdispersed(double mean, double dispersion, uint32_t w);
+
 /* ---- draws.c: what samples say, in time order ---------------------------------------------------- */
 
 /* Later ones matter more: of longer traces the last so many are looked at. */
@@ -218,6 +223,7 @@ struct predict_model {
     struct cover covers[MOST_COVERS];
     unsigned n_covers;
 
+    uint64_t used[PREDICT_MAX_POOL][PORT_WORDS]; /* by mappings of ours: not drawn again while they live */
     uint64_t taken[PREDICT_MAX_POOL][PORT_WORDS];
     uint16_t order[65536]; /* of the ports of one cell */
 };

@@ -210,12 +210,37 @@ static bool add_sequences(struct build *x)
 
 /* ---- ranges -------------------------------------------------------------------------------------- */
 
+/* Mappings of ours live at least so long. */
+#define IN_USE_S 20.0
+
+static void mark_used(struct build *x)
+{
+    for (unsigned i = 0; i < x->d.n; i++)
+        if (x->d.last.t + x->q.after - x->d.d[i].t < IN_USE_S)
+            predict_port_set(x->m->used[x->d.d[i].address], x->d.d[i].port);
+}
+
+/* Used ports inside. */
+static double used_in(const struct predict_model *m, const struct span *s, bool everywhere)
+{
+    double n = 0;
+    for (unsigned a = 0; a < m->addresses; a++)
+        for (uint32_t w = s->lo >> 6; w <= s->hi >> 6 && (everywhere || a == m->last); w++) {
+            uint64_t word = m->used[a][w];
+            for (; word; word &= word - 1) {
+                uint32_t port = (w << 6) + (uint32_t)__builtin_ctzll(word);
+                n += port >= s->lo && port <= s->hi;
+            }
+        }
+    return n;
+}
+
 static void add_cover(struct predict_model *m, const struct span *s, double weight, bool everywhere, double addresses)
 {
     if (weight < PART_LEAST || m->n_covers == MOST_COVERS)
         return;
-    m->covers[m->n_covers++] =
-        (struct cover){s->lo, s->hi, everywhere, weight, addresses * (s->hi - s->lo + 1.0), 1, 0};
+    double n = addresses * (s->hi - s->lo + 1.0) - used_in(m, s, everywhere);
+    m->covers[m->n_covers++] = (struct cover){s->lo, s->hi, everywhere, weight, n > 1 ? n : 1, 1, 0};
 }
 
 static unsigned spans_of(const struct build *x, struct span *spans)
@@ -271,6 +296,7 @@ static bool assemble(struct build *x, const struct predict_sample *samples, size
     struct predict_model *m = x->m;
     predict_draws(samples, n, &x->d);
     place_addresses(x);
+    mark_used(x);
     predict_weigh(&x->d, knows_more(x) ? x->b : NULL, &x->w);
     restrict_to(x, m->kind);
     share_addresses(x);

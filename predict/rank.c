@@ -70,6 +70,7 @@ static double cover_gain(struct predict_model *m, uint64_t covers, double more, 
     return gain;
 }
 
+/* The ranges that may yield this port. */
 static uint64_t covers_at(const struct predict_model *m, unsigned address, uint32_t port)
 {
     uint64_t set = 0;
@@ -122,7 +123,7 @@ static void open_cell(struct ranking *r)
     for (; r->cell < r->n_cells && r->in_order == 0; r->cell += r->in_order == 0) {
         const struct cell *c = &r->cells[r->cell];
         for (uint32_t port = c->lo; port <= c->hi; port++)
-            if (!predict_port_get(r->m->taken[c->address], port))
+            if (!predict_port_get(r->m->taken[c->address], port) && !predict_port_get(r->m->used[c->address], port))
                 r->m->order[r->in_order++] = (uint16_t)port;
     }
     for (uint32_t i = r->in_order; r->rng && i > 1; i--) {
@@ -194,7 +195,8 @@ static void put_single(struct ranking *r, unsigned address, uint16_t port, doubl
                 r->out[i].p += p;
         return;
     }
-    put(r, address, port, p + cover_gain(r->m, covers_at(r->m, address, port), 1, true));
+    uint64_t covers = predict_port_get(r->m->used[address], port) ? 0 : covers_at(r->m, address, port);
+    put(r, address, port, p + cover_gain(r->m, covers, 1, true));
     r->cell_gain = -1;
 }
 

@@ -23,7 +23,7 @@ static double covered(const struct predict_model *m, port_set *holes)
         double in = 0;
         for (unsigned a = 0; a < m->addresses; a++)
             for (uint32_t port = c->lo; port <= c->hi && (c->everywhere || a == m->last); port++)
-                in += predict_port_get(holes[a], port);
+                in += predict_port_get(holes[a], port) && !predict_port_get(m->used[a], port);
         double miss = 1;
         for (double h = 0; h < in && miss > 0; h++)
             miss *= predict_cover_miss(c->n, h, 1, m->probes);
