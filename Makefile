@@ -20,7 +20,9 @@ say = $(if $(V),@:,@printf '  %-7s %s\n' $(1) $(2))
 # ---- the rooms: each is one library, and lists what it stands on ---------------------------------
 
 ROOMS      := predict base hist loop wire record lab peer
-predict_SRC := $(filter-out predict/main.c predict/cmd_%.c,$(wildcard predict/*.c))
+# The program is its room's only door to files, and no part of the library.
+predict_PROGRAM := predict/main.c $(wildcard predict/cmd_*.c)
+predict_SRC := $(filter-out $(predict_PROGRAM),$(wildcard predict/*.c))
 base_SRC   := $(wildcard bench/base/*.c)
 hist_SRC   := $(wildcard bench/hist/*.c)
 loop_SRC   := $(wildcard bench/loop/*.c)
@@ -40,6 +42,7 @@ rendezvous_LIBS := record wire loop base
 bench_LIBS      := lab record loop base
 simopen_LIBS    := peer record wire loop base
 synspray_LIBS   := peer record wire loop base
+predict_LIBS    := predict
 portspray_LIBS  := peer record wire loop base
 BINS := $(PROGRAMS:%=$(BUILD)/bin/%)
 
@@ -71,11 +74,12 @@ $(BUILD)/obj/%.o: %.c | need-build
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -c -o $@ $<
 
-# Only log.c holds the version: a commit rebuilds one file.
+# Only log.c and predict/main.c hold the version: a commit rebuilds two files.
 $(BUILD)/version: FORCE
 	$(Q)mkdir -p $(@D); echo '$(VERSION)' | cmp -s - $@ || echo '$(VERSION)' >$@
-$(BUILD)/obj/bench/base/log.o: $(BUILD)/version
-$(BUILD)/obj/bench/base/log.o: CPPFLAGS += -DPUNCHBENCH_VERSION='"$(VERSION)"'
+VERSIONED := $(BUILD)/obj/bench/base/log.o $(BUILD)/obj/predict/main.o
+$(VERSIONED): $(BUILD)/version
+$(VERSIONED): CPPFLAGS += -DPUNCHBENCH_VERSION='"$(VERSION)"'
 # Where the profiles and campaigns are.
 $(BUILD)/datadir: FORCE
 	$(Q)mkdir -p $(@D); echo '$(DATADIR)' | cmp -s - $@ || echo '$(DATADIR)' >$@
@@ -91,7 +95,7 @@ endef
 $(foreach room,$(ROOMS),$(eval $(call room_rule,$(room))))
 
 define program_rule
-$(BUILD)/bin/$(1): $(call objects,$($(1)_SRC)) $(patsubst %,$(BUILD)/lib%.a,$($(1)_LIBS))
+$(BUILD)/bin/$(1): $(call objects,$(or $($(1)_PROGRAM),$($(1)_SRC))) $(patsubst %,$(BUILD)/lib%.a,$($(1)_LIBS))
 	$$(call say,LD,$$@)
 	$$(Q)mkdir -p $$(@D)
 	$$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $$@ $$^ -Wl,--as-needed $(SYSTEM_LIBS)
@@ -149,7 +153,7 @@ $(BUILD)/fuzz-seeds/%: $(BUILD)/obj/tests/fuzz/%.o $(BUILD)/obj/tests/fuzz/drive
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -Wl,--as-needed $(SYSTEM_LIBS)
 
 # What parses foreign bytes, and what that needs.
-FUZZ_SRC := $(wire_SRC) $(base_SRC) $(hist_SRC) $(record_SRC) $(filter-out %/nat_box.c %/nat_view.c,$(wildcard bench/lab/nat*.c)) bench/lab/packet.c
+FUZZ_SRC := $(predict_SRC) $(wire_SRC) $(base_SRC) $(hist_SRC) $(record_SRC) $(filter-out %/nat_box.c %/nat_view.c,$(wildcard bench/lab/nat*.c)) bench/lab/packet.c
 $(BUILD)/fuzz/%: tests/fuzz/%.c $(FUZZ_SRC) | need-build
 	$(call say,FUZZ,$@)
 	$(Q)mkdir -p $(@D)
