@@ -17,6 +17,9 @@
 #define UNPROVEN_FRAME_MAX 4096
 #define UNPROVEN_NS        (10 * BASE_NS_PER_S)
 #define STUN_IDLE_NS       (60 * BASE_NS_PER_S)
+#define DISCOVER_IDLE_NS   (120 * BASE_NS_PER_S)
+/* A STUN answer over a stream that was asked to come later: one at a time. */
+#define LATER_MAX 64
 /* For the peer to take what is queued and to close first, so that nothing is lost to a reset. */
 #define DRAIN_NS (5 * BASE_NS_PER_S)
 /* A peer that does not read while that much waits for it is gone or hostile. */
@@ -38,6 +41,7 @@ enum conn_state {
     CONN_CONTROL, /* before HELLO */
     CONN_CHALLENGED,
     CONN_JOINED,
+    CONN_DISCOVER, /* proven, but in no session */
     CONN_DRAINING, /* nothing more to say or to hear */
     CONN_CLOSED,
 };
@@ -67,6 +71,16 @@ struct conn {
     union base_ep from;
     struct bytes rx, tx;
     struct loop_op read_op, write_op;
+    struct prober *prober;
+    struct later *later; /* NULL = none */
+};
+
+/* Outlives its connection until its timer has completed. */
+struct later {
+    struct conn *conn; /* NULL = gone */
+    struct loop_op op;
+    size_t len;
+    uint8_t bytes[LATER_MAX];
 };
 
 /* ---- life ------------------------------------------------------------------------------------ */
@@ -107,6 +121,19 @@ static void conn_maybe_free(struct conn *c)
     free(c);
 }
 
+static void drop_extras(struct conn *c)
+{
+    struct prober *p = c->prober;
+    c->prober = NULL;
+    if (p)
+        prober_close(p);
+    if (c->later) {
+        c->later->conn = NULL;
+        loop_cancel(c->server->loop, &c->later->op);
+        c->later = NULL;
+    }
+}
+
 /* The connection is over, whoever ended it: a session that it was in hears of it. Its last operation frees it. */
 void conn_close_now(struct conn *c)
 {
@@ -115,6 +142,7 @@ void conn_close_now(struct conn *c)
         return;
     c->state = CONN_CLOSED;
     c->session = NULL;
+    drop_extras(c);
     loop_cancel(c->server->loop, &c->read_op);
     loop_cancel(c->server->loop, &c->write_op);
     if (s) {
@@ -188,6 +216,7 @@ void conn_finish(struct conn *c)
         return;
     c->state = CONN_DRAINING;
     c->session = NULL;
+    drop_extras(c);
     c->deadline_ns = base_now_ns() + DRAIN_NS;
     bytes_free(&c->rx);
     tx_flush(c);
@@ -265,6 +294,19 @@ static bool proven(const struct conn *c, const struct wire_reader *r)
     return wire_proof_equal(proof, expected);
 }
 
+/* No session: this connection is about its own NAT. */
+static void begin_discovery(struct conn *c, const union base_ep *asked, uint64_t rtt_ns, uint64_t now)
+{
+    char from[BASE_EP_STRLEN];
+    c->state = CONN_DISCOVER;
+    c->deadline_ns = now + DISCOVER_IDLE_NS;
+    c->prober = prober_open(c, c->site, asked, &c->from, rtt_ns);
+    if (c->prober)
+        base_info("%s: discovers its NAT", base_ep_format(&c->from, from));
+    else
+        conn_refuse(c, WIRE_E_BUSY, "the server is out of memory");
+}
+
 static void on_prove(struct conn *c, const struct wire_reader *r, uint64_t now)
 {
     struct pending_hello *p = c->pending;
@@ -285,6 +327,11 @@ static void on_prove(struct conn *c, const struct wire_reader *r, uint64_t now)
         .rtt_ns = now - p->challenged_ns,
     };
     c->pending = NULL;
+    if (strcmp(p->hello.technique, WIRE_DISCOVER) == 0) {
+        begin_discovery(c, &asked, place.rtt_ns, now);
+        free(p);
+        return;
+    }
     /* Joined before the session speaks: it may end the session with this very call. */
     c->state = CONN_JOINED;
     c->deadline_ns = 0;
@@ -311,6 +358,10 @@ static void on_frame(struct conn *c, uint8_t *frame, size_t len, uint64_t now)
         on_hello(c, &r, now);
     } else if (c->state == CONN_CHALLENGED && type == WIRE_PROVE) {
         on_prove(c, &r, now);
+    } else if (c->state == CONN_DISCOVER) {
+        c->deadline_ns = now + DISCOVER_IDLE_NS;
+        if (prober_frame(c->prober, type, &r, now, &why) < 0)
+            conn_violation(c, WIRE_E_PROTOCOL, why);
     } else if (c->state == CONN_JOINED) {
         struct session *s = c->session;
         if (session_frame(s, c->role, type, &r, now, &why) < 0)
@@ -343,6 +394,30 @@ static int next_frame(struct conn *c, const uint8_t *at, size_t len, size_t *nee
 
 /* ---- STUN ------------------------------------------------------------------------------------ */
 
+static void later_due(struct loop_op *op, int res)
+{
+    struct later *later = op->owner;
+    if (later->conn) {
+        later->conn->later = NULL;
+        if (res == 0)
+            conn_send(later->conn, later->bytes, later->len);
+    }
+    free(later);
+}
+
+static void answer_later(struct conn *c, const struct stun_reply *reply, const uint8_t *bytes, uint64_t now)
+{
+    struct later *later = !c->later && reply->len <= LATER_MAX ? calloc(1, sizeof(*later)) : NULL;
+    if (!later)
+        return;
+    later->conn = c;
+    later->len = reply->len;
+    memcpy(later->bytes, bytes, reply->len);
+    c->later = later;
+    loop_op_init(&later->op, later_due, later);
+    loop_timer(c->server->loop, &later->op, now + reply->delay_ms * BASE_NS_PER_MS);
+}
+
 static int next_stun(struct conn *c, uint8_t *at, size_t len, size_t *need, uint64_t now)
 {
     uint8_t out[WIRE_STUN_MAX_LEN];
@@ -367,7 +442,9 @@ static int next_stun(struct conn *c, uint8_t *at, size_t len, size_t *need, uint
     struct stun_ask ask = {.from = &c->from, .stream = true};
     site_ask(c->site, &asked, &ask);
     struct stun_reply reply = stun_answer(&ask, at, (size_t)whole, out);
-    if (reply.len)
+    if (reply.len && reply.delay_ms)
+        answer_later(c, &reply, out, now);
+    else if (reply.len)
         conn_send(c, out, reply.len);
     return whole;
 }

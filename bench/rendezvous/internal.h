@@ -54,6 +54,7 @@ struct stun_ask {
 
 struct stun_reply {
     unsigned change; /* which of ask->site it goes out from */
+    uint16_t delay_ms;
     union base_ep to;
     size_t len; /* 0 = say nothing */
 };
@@ -98,6 +99,13 @@ struct udp_batch;
 struct udp_batch *udp_batch_create(void);
 void udp_batch_free(struct udp_batch *batch);
 void udp_start(struct site *site);
+/* Answers that were asked to come later (delay.c): a bounded queue; without room they are lost, as datagrams may be. */
+void delay_init(struct server *server);
+void delay_put(struct site *site, const union base_ep *asked, const struct stun_reply *reply, const uint8_t *bytes);
+void delay_free(struct server *server);
+/* Sends one datagram from the address that was asked. */
+void udp_send(const struct site *site, const union base_ep *asked, const union base_ep *to, const uint8_t *bytes,
+              size_t len);
 
 /* ---- TCP connections (conn.c) ---------------------------------------------------------------- */
 
@@ -111,6 +119,27 @@ void conn_close_now(struct conn *c);
 struct conn *conn_next(const struct conn *c);
 /* Looks at the deadlines of all connections. */
 void conn_tick(struct server *server, uint64_t now);
+
+/* ---- behaviour discovery (probe.c) ----------------------------------------------------------- */
+
+/* What S does for one connection that discovers its NAT. */
+struct prober;
+/* The connection came from `from` to `asked`, on that site. Tells it so (WIRE_JOINED). NULL when out of memory. */
+struct prober *prober_open(struct conn *c, const struct site *site, const union base_ep *asked,
+                           const union base_ep *from, uint64_t rtt_ns);
+/* A frame. 0, or -EPROTO with a reason. */
+int prober_frame(struct prober *p, enum wire_frame_type type, const struct wire_reader *r, uint64_t now,
+                 const char **why);
+/* The connection is gone: everything ends, soon. */
+void prober_close(struct prober *p);
+
+/* Where SYNs to silent endpoints come from (sniff.c): a raw socket while anybody leases one. */
+struct sniffer;
+/* One more, or one less, wants to see. False where S may not (CAP_NET_RAW). */
+bool sniffer_want(struct server *server, sa_family_t family);
+void sniffer_unwant(struct server *server, sa_family_t family);
+/* A SYN from outside to one of our endpoints (probe.c). */
+void prober_syn(struct server *server, const union base_ep *from, const union base_ep *to);
 
 /* ---- the server (server.c) ------------------------------------------------------------------- */
 
@@ -136,7 +165,13 @@ struct server {
     size_t n_sessions;
     uint64_t hash_seed;
 
-    struct loop_op tick_op, signal_op, stdin_op;
+    struct prober *probers;
+    struct sniffer *sniffers[2]; /* IPv4, IPv6 */
+    struct limits *probe_limits;
+    struct delayed *delayed; /* soonest first */
+    size_t n_delayed;
+
+    struct loop_op tick_op, signal_op, stdin_op, delay_op;
     int signal_fd;
     FILE *record;
     uint64_t step_lines; /* lines that came before anybody wanted one */

@@ -13,6 +13,9 @@
 #define TICK_NS (250 * BASE_NS_PER_MS)
 /* A bucket holds this many seconds' worth: peers of one site start together. */
 #define BURST_SECONDS 2
+/* Connects to one address for behaviour discovery, a second and at once. */
+#define PROBE_RATE  20
+#define PROBE_BURST 100
 
 /* ---- sessions by name ------------------------------------------------------------------------ */
 
@@ -146,6 +149,7 @@ static void server_stop(struct server *server)
     loop_cancel(server->loop, &server->tick_op);
     loop_cancel(server->loop, &server->signal_op);
     loop_cancel(server->loop, &server->stdin_op);
+    loop_cancel(server->loop, &server->delay_op);
     for (size_t i = 0; i < server->n_sites; i++) {
         loop_cancel(server->loop, &server->sites[i].udp_op);
         loop_cancel(server->loop, &server->sites[i].tcp_op);
@@ -302,9 +306,13 @@ static int allocate(struct server *server)
     base_rng_seed(&server->host.masks, seeds[1]);
     server->stun_limits = limits_create((double)c->stun_rate, BURST_SECONDS * (double)c->stun_rate, seeds[2]);
     server->join_limits = limits_create((double)c->join_rate, BURST_SECONDS * (double)c->join_rate, seeds[2]);
+    /* A SYN costs as much as a STUN answer; a discovery makes some thirty. */
+    server->probe_limits = limits_create(PROBE_RATE, PROBE_BURST, seeds[2]);
     server->batch = udp_batch_create();
     server->scratch = malloc(SERVER_SCRATCH);
-    return server->stun_limits && server->join_limits && server->batch && server->scratch ? 0 : -ENOMEM;
+    return server->stun_limits && server->join_limits && server->probe_limits && server->batch && server->scratch
+               ? 0
+               : -ENOMEM;
 }
 
 static int set_up(struct server *server)
@@ -348,6 +356,7 @@ static void start(struct server *server)
     loop_op_init(&server->tick_op, tick, server);
     loop_op_init(&server->signal_op, signalled, server);
     loop_op_init(&server->stdin_op, stdin_read, server);
+    delay_init(server);
     for (size_t i = 0; i < server->n_sites; i++) {
         udp_start(&server->sites[i]);
         conn_accept_start(&server->sites[i]);
@@ -369,6 +378,8 @@ static int tear_down(struct server *server)
     loop_destroy(server->loop);
     limits_free(server->stun_limits);
     limits_free(server->join_limits);
+    limits_free(server->probe_limits);
+    delay_free(server);
     udp_batch_free(server->batch);
     free(server->scratch);
     free(server);

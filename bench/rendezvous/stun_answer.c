@@ -74,6 +74,20 @@ static void succeed(const struct stun_ask *ask, const struct wire_stun *request,
     finish(&w, request, reply);
 }
 
+/* For discovery: nothing but the mapping, later; never more bytes than came, as nobody has proven anything. */
+static void succeed_later(const struct stun_ask *ask, const struct wire_stun *request, size_t request_len, uint8_t *out,
+                          struct stun_reply *reply)
+{
+    struct wire_stun_writer w;
+    if (request->delay_ms > WIRE_STUN_DELAY_MAX_MS)
+        return;
+    wire_stun_begin(&w, out, WIRE_STUN_MAX_LEN, WIRE_STUN_SUCCESS, request->method, request->txid);
+    wire_stun_put_address(&w, WIRE_STUN_XOR_MAPPED_ADDRESS, ask->from);
+    int len = wire_stun_end(&w, false);
+    reply->delay_ms = request->delay_ms;
+    reply->len = len > 0 && (size_t)len <= request_len ? (size_t)len : 0;
+}
+
 static void answer(const struct stun_ask *ask, const uint8_t *bytes, size_t len, bool classic, uint8_t *out,
                    struct stun_reply *reply)
 {
@@ -88,6 +102,8 @@ static void answer(const struct stun_ask *ask, const uint8_t *bytes, size_t len,
         refuse(&request, &attr, 1, out, reply);
     else if (request.has_response_port && request.padding_len)
         refuse_both(&request, out, reply); /* RFC 5780, 6.1 */
+    else if (request.has_delay && !request.has_change_request && !request.has_response_port && !classic)
+        succeed_later(ask, &request, len, out, reply);
     else if (!request.has_response_port || request.response_port)
         succeed(ask, &request, classic, out, reply);
 }

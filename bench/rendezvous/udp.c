@@ -76,11 +76,11 @@ static bool read_asked(const struct site *site, struct msghdr *msg, struct slot 
     return false;
 }
 
-static void write_asked(const struct slot *s, struct msghdr *msg, uint8_t *control)
+static void write_asked(const union base_ep *asked, struct msghdr *msg, uint8_t *control)
 {
-    bool v6 = s->asked.sa.sa_family == AF_INET6;
-    struct in_pktinfo info = {.ipi_spec_dst = s->asked.v4.sin_addr};
-    struct in6_pktinfo info6 = {.ipi6_addr = s->asked.v6.sin6_addr};
+    bool v6 = asked->sa.sa_family == AF_INET6;
+    struct in_pktinfo info = {.ipi_spec_dst = asked->v4.sin_addr};
+    struct in6_pktinfo info6 = {.ipi6_addr = asked->v6.sin6_addr};
     size_t len = v6 ? sizeof(info6) : sizeof(info);
     memset(control, 0, CONTROL);
     msg->msg_control = control;
@@ -90,6 +90,18 @@ static void write_asked(const struct slot *s, struct msghdr *msg, uint8_t *contr
     c->cmsg_type = v6 ? IPV6_PKTINFO : IP_PKTINFO;
     c->cmsg_len = CMSG_LEN(len);
     memcpy(CMSG_DATA(c), v6 ? (void *)&info6 : (void *)&info, len);
+}
+
+void udp_send(const struct site *site, const union base_ep *asked, const union base_ep *to, const uint8_t *bytes,
+              size_t len)
+{
+    _Alignas(struct cmsghdr) uint8_t control[CONTROL];
+    union base_ep name = *to;
+    struct iovec out = {.iov_base = (void *)bytes, .iov_len = len};
+    struct msghdr msg = {.msg_name = &name, .msg_namelen = base_ep_len(to), .msg_iov = &out, .msg_iovlen = 1};
+    if (site->any)
+        write_asked(asked, &msg, control);
+    (void)!sendmsg(site->udp_fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
 /* Answers one datagram. True when the answer waits in `out` for this site's socket. */
@@ -103,12 +115,16 @@ static bool handle(struct site *site, struct mmsghdr *in, struct slot *s, struct
     struct stun_reply reply = stun_answer(&ask, s->request, in->msg_len, s->reply);
     if (!reply.len)
         return false;
+    if (reply.delay_ms) {
+        delay_put(site, &s->asked, &reply, s->reply);
+        return false;
+    }
     s->to = reply.to;
     s->out = (struct iovec){.iov_base = s->reply, .iov_len = reply.len};
     out->msg_hdr =
         (struct msghdr){.msg_name = &s->to, .msg_namelen = base_ep_len(&s->to), .msg_iov = &s->out, .msg_iovlen = 1};
     if (site->any)
-        write_asked(s, &out->msg_hdr, s->control);
+        write_asked(&s->asked, &out->msg_hdr, s->control);
     if (reply.change == 0)
         return true;
     /* UDP promises nothing: an answer that cannot be sent now is one that was lost. */

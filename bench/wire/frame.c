@@ -137,7 +137,7 @@ int wire_fields_open(const uint8_t *buf, size_t len, struct wire_reader *out)
 int wire_frame_open(uint8_t *buf, size_t len, enum wire_frame_type *type, struct wire_reader *out)
 {
     int whole = wire_frame_len(buf, len);
-    if (whole < 0 || (size_t)whole != len || buf[1] < WIRE_HELLO || buf[1] > WIRE_NOTE)
+    if (whole < 0 || (size_t)whole != len || buf[1] < WIRE_HELLO || buf[1] > WIRE_PROBED)
         return -EBADMSG;
     mask_body(buf + WIRE_FRAME_HEADER, len - WIRE_FRAME_HEADER, buf + MASK_AT);
     wire_store32(buf + MASK_AT, 0); /* open twice is open once */

@@ -158,6 +158,12 @@ static int read_attr(uint16_t type, const uint8_t *value, size_t len, struct wir
     case WIRE_STUN_PADDING:
         out->padding_len = len;
         return 0;
+    case WIRE_STUN_DELAY:
+        if (len != WIRE_STUN_DELAY_LEN)
+            return -EBADMSG;
+        out->has_delay = true;
+        out->delay_ms = wire_load16(value);
+        return 0;
     case WIRE_STUN_SOFTWARE:
         out->software = (const char *)value;
         out->software_len = len;

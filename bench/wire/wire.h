@@ -54,7 +54,12 @@ enum wire_stun_attr {
     WIRE_STUN_ICE_CONTROLLING = 0x802A,
     WIRE_STUN_RESPONSE_ORIGIN = 0x802B, /* RFC 5780 */
     WIRE_STUN_OTHER_ADDRESS = 0x802C,   /* RFC 5780 */
+    /* Ours, in the range for anybody's use (RFC 8489, 18.3): answer so many ms later. WIRE_STUN_DELAY_LEN bytes, the
+     * first two are the delay; the rest pays for the answer, which is never longer than the request. */
+    WIRE_STUN_DELAY = 0xC0B5,
 };
+#define WIRE_STUN_DELAY_LEN    16
+#define WIRE_STUN_DELAY_MAX_MS 10000
 
 /* CHANGE-REQUEST flags (RFC 5780, 7.2). */
 enum { WIRE_STUN_CHANGE_IP = 0x4, WIRE_STUN_CHANGE_PORT = 0x2 };
@@ -80,6 +85,8 @@ struct wire_stun {
     bool has_response_port;
     uint16_t response_port;
     size_t padding_len;
+    bool has_delay;
+    uint16_t delay_ms;
     bool has_fingerprint;                    /* present; it was right, or decoding had failed */
     const uint8_t *integrity;                /* MESSAGE-INTEGRITY's 20 bytes, NULL = none */
     uint16_t unknown[WIRE_STUN_MAX_UNKNOWN]; /* unknown comprehension-required attributes */
@@ -236,6 +243,35 @@ enum wire_frame_type {
     WIRE_ERROR = 14, /* S: code and reason; S then closes */
     WIRE_BYE = 15,   /* S: all trials are done */
     WIRE_NOTE = 16,  /* peer to peer through S, opaque to S, during a trial (re-aim, "holes ready") */
+    /* behaviour discovery, on a connection that said HELLO with the technique WIRE_DISCOVER and joins no session */
+    WIRE_PROBE = 17,  /* peer: stamp, enum wire_probe and its fields */
+    WIRE_PROBED = 18, /* S: the same stamp, enum wire_probed and its fields */
+};
+
+#define WIRE_DISCOVER "discover"
+
+/*
+ * What STUN has no words for. S opens TCP connections towards the peer's NAT: only to the address that it sees on this
+ * very connection, or that a SYN to one of this connection's leased endpoints came from; a few, and one SYN for each
+ * unless `wait` is long.
+ */
+enum wire_probe {
+    WIRE_PROBE_SILENT = 1, /* lease an endpoint on this connection's address of S that ignores every SYN: LEASE, STUN */
+    WIRE_PROBE_CLOSED = 2, /* lease one that answers RST */
+    WIRE_PROBE_SOURCE = 3, /* LEASE: where the latest SYN to it came from: SOURCE */
+    WIRE_PROBE_CONNECT = 4, /* FROM, LEASE, TARGET, WAIT_NS: connect, say what happens, and close */
+};
+
+enum wire_from { WIRE_FROM_LEASE = 0, WIRE_FROM_OTHER_PORT = 1, WIRE_FROM_OTHER_ADDRESS = 2 };
+
+enum wire_probed {
+    WIRE_PROBED_DONE = 0, /* leased; the source is known */
+    WIRE_PROBED_ESTABLISHED = 1,
+    WIRE_PROBED_RST = 2,
+    WIRE_PROBED_ICMP = 3,    /* F_ICMP */
+    WIRE_PROBED_NOTHING = 4, /* within WAIT_NS; no SYN came yet */
+    WIRE_PROBED_CANNOT = 5,  /* S has no second address, or may not see raw packets */
+    WIRE_PROBED_REFUSED = 6, /* not that address, or too many */
 };
 
 enum wire_error {
@@ -270,6 +306,14 @@ enum wire_field {
     WIRE_F_PEER_RTT_NS = 17, /* u64: S's estimate for the other peer */
     WIRE_F_SEED = 18,        /* u64: role a's seed */
     WIRE_F_SENT_NS = 19,     /* u64 */
+    WIRE_F_PROBE = 32,       /* u64, enum wire_probe */
+    WIRE_F_PROBED = 33,      /* u64, enum wire_probed */
+    WIRE_F_FROM = 34,        /* u64, enum wire_from */
+    WIRE_F_LEASE = 35,       /* u64: number of a lease */
+    WIRE_F_TARGET = 36,      /* endpoint */
+    WIRE_F_WAIT_NS = 37,     /* u64 */
+    WIRE_F_ICMP = 38,        /* u64: type << 8 | code */
+    WIRE_F_SOURCE = 39,      /* endpoint */
     /* 64 and up: inside WIRE_F_BODY, owned by bench/peer */
     WIRE_F_BODY_FIRST = 64,
 };
