@@ -159,7 +159,7 @@ static void on_source(struct prober *p, uint64_t stamp, const struct wire_reader
     answer_begin(&w, frame, sizeof(frame), stamp, lease->n_sources ? WIRE_PROBED_DONE : WIRE_PROBED_NOTHING);
     if (lease->n_sources)
         wire_put_ep(&w, WIRE_F_SOURCE, &lease->sources[(lease->n_sources - 1) % SOURCES_MAX]);
-    wire_put_u64(&w, WIRE_F_STAMP, lease->n_sources);
+    wire_put_u64(&w, WIRE_F_COUNT, lease->n_sources);
     answer_send(p, &w);
 }
 

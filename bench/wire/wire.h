@@ -258,7 +258,7 @@ enum wire_frame_type {
 enum wire_probe {
     WIRE_PROBE_SILENT = 1, /* lease an endpoint on this connection's address of S that ignores every SYN: LEASE, STUN */
     WIRE_PROBE_CLOSED = 2, /* lease one that answers RST */
-    WIRE_PROBE_SOURCE = 3, /* LEASE: where the latest SYN to it came from: SOURCE */
+    WIRE_PROBE_SOURCE = 3, /* LEASE: where the latest SYN to it came from: SOURCE, COUNT */
     WIRE_PROBE_CONNECT = 4, /* FROM, LEASE, TARGET, WAIT_NS: connect, say what happens, and close */
 };
 
@@ -313,6 +313,7 @@ enum wire_field {
     WIRE_F_TARGET = 36,      /* endpoint */
     WIRE_F_WAIT_NS = 37,     /* u64 */
     WIRE_F_ICMP = 38,        /* u64: type << 8 | code */
+    WIRE_F_COUNT = 40,       /* u64 */
     WIRE_F_SOURCE = 39,      /* endpoint */
     /* 64 and up: inside WIRE_F_BODY, owned by bench/peer */
     WIRE_F_BODY_FIRST = 64,
