@@ -19,7 +19,7 @@ say = $(if $(V),@:,@printf '  %-7s %s\n' $(1) $(2))
 
 # ---- the rooms: each is one library, and lists what it stands on ---------------------------------
 
-ROOMS      := predict base hist loop wire record lab peer
+ROOMS      := predict base hist loop wire record lab discover peer
 # The program is its room's only door to files, and no part of the library.
 predict_PROGRAM := predict/main.c $(wildcard predict/cmd_*.c)
 predict_SRC := $(filter-out $(predict_PROGRAM),$(wildcard predict/*.c))
@@ -30,9 +30,12 @@ wire_SRC   := $(wildcard bench/wire/*.c)
 record_SRC := $(wildcard bench/record/*.c)
 lab_SRC    := $(wildcard bench/lab/*.c)
 peer_SRC   := $(wildcard bench/peer/*.c)
-LIBS       := $(patsubst %,$(BUILD)/lib%.a,peer lab record hist wire loop base predict)
+# The program's own files are not the library's.
+discover_PROGRAM := bench/discover/main.c bench/discover/show.c
+discover_SRC := $(filter-out $(discover_PROGRAM),$(wildcard bench/discover/*.c))
+LIBS       := $(patsubst %,$(BUILD)/lib%.a,discover peer lab record hist wire loop base predict)
 
-PROGRAMS       := rendezvous bench simopen synspray portspray predict
+PROGRAMS       := rendezvous bench simopen synspray portspray predict discover
 rendezvous_SRC := $(wildcard bench/rendezvous/*.c)
 bench_SRC      := $(wildcard bench/campaign/*.c)
 simopen_SRC    := $(wildcard tcp_punch/simopen*.c)
@@ -44,6 +47,7 @@ simopen_LIBS    := peer record wire loop base
 synspray_LIBS   := peer record wire loop base
 predict_LIBS    := predict
 portspray_LIBS  := peer record wire loop base
+discover_LIBS   := discover record wire loop base predict
 BINS := $(PROGRAMS:%=$(BUILD)/bin/%)
 
 UNIT := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c))

@@ -56,8 +56,8 @@ static void ask_read(struct ask *ask, const uint8_t *buf, size_t len, const unio
     struct discover_answer answer;
     if (ask->done) {
         /* A repeated question's second answer says the same, unless somebody lies. */
-        if (ask->verdict == DISCOVER_ANSWER && discover_read_answer(buf, len, ask->request.txid,
-                                                                    d->local.sa.sa_family, &answer) == DISCOVER_ANSWER &&
+        if (ask->verdict == DISCOVER_ANSWER &&
+            discover_read_answer(buf, len, ask->request.txid, d->local.sa.sa_family, &answer) == DISCOVER_ANSWER &&
             !base_ep_equal(&answer.mapped, &ask->answer.mapped))
             d->result.bad[DISCOVER_CHANGING]++;
         return;
@@ -102,8 +102,8 @@ static void ask_timer(struct loop_op *op, int res)
         ask_end(ask, DISCOVER_SILENCE);
 }
 
-struct ask *ask_start(struct test *t, struct port *port, const union base_ep *to,
-                      const struct request_options *options, unsigned tries, uint64_t last_ns)
+struct ask *ask_start(struct test *t, struct port *port, const union base_ep *to, const struct request_options *options,
+                      unsigned tries, uint64_t last_ns)
 {
     static const struct request_options plain;
     struct ask *ask = port && base_ep_is_set(to) ? calloc(1, sizeof(*ask)) : NULL;
@@ -137,7 +137,8 @@ static void port_stop(struct item *item)
 {
     struct port *port = (struct port *)item;
     loop_cancel(port->d->loop, &port->op);
-    close(port->fd);
+    if (port->fd >= 0)
+        close(port->fd);
     port->fd = -1;
 }
 
@@ -173,7 +174,7 @@ static void port_ready(struct loop_op *op, int res)
     struct discover *d = port->d;
     uint8_t buf[WIRE_STUN_MAX_LEN];
     (void)res;
-    for (unsigned i = 0; i < READ_BURST && !d->over; i++) {
+    for (unsigned i = 0; i < READ_BURST && !d->over && port->fd >= 0; i++) {
         union base_ep from = {0};
         socklen_t from_len = sizeof(from);
         ssize_t n = recvfrom(port->fd, buf, sizeof(buf), MSG_DONTWAIT, &from.sa, &from_len);
@@ -182,8 +183,14 @@ static void port_ready(struct loop_op *op, int res)
         if (n > 0)
             port_read(port, buf, (size_t)n, &from);
     }
-    if (!discover_over(d))
+    if (!discover_over(d) && port->fd >= 0)
         loop_poll(d->loop, op, port->fd, POLLIN);
+}
+
+void port_close(struct port *port)
+{
+    if (port->fd >= 0)
+        port_stop(&port->item);
 }
 
 struct port *port_open(struct discover *d)
@@ -192,8 +199,8 @@ struct port *port_open(struct discover *d)
     int fd = socket(d->local.sa.sa_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), err = -1;
     for (int i = 0; i < MAX_DRAWS && port && fd >= 0 && err < 0; i++) {
         port->local = d->local;
-        base_ep_set_port(&port->local, (uint16_t)(d->config.port_lo + base_rng_below(&d->rng, 1U + d->config.port_hi -
-                                                                                                  d->config.port_lo)));
+        base_ep_set_port(&port->local, (uint16_t)(d->config.port_lo +
+                                                  base_rng_below(&d->rng, 1U + d->config.port_hi - d->config.port_lo)));
         err = bind(fd, &port->local.sa, base_ep_len(&port->local));
     }
     if (err < 0) {

@@ -53,21 +53,26 @@ const char *discover_verdict_text(enum discover_verdict verdict);
 
 enum discover_transport { DISCOVER_UDP, DISCOVER_TCP };
 
+/* One observed mapping. t_ns from discover_start(). */
+struct discover_sample {
+    uint64_t t_ns;
+    union base_ep local, remote, mapped;
+};
+
+typedef void discover_sample_fn(const struct discover_sample *sample, void *owner);
+
 struct discover_config {
     union base_ep server;
     enum discover_transport transport;
     const uint8_t *key; /* what the key file holds; NULL = none. Copied */
     size_t key_len;
-    unsigned samples;         /* new mappings to learn the allocation from; 0 = 24 */
+    unsigned samples;          /* new mappings to learn the allocation from; 0 = 24 */
     uint16_t port_lo, port_hi; /* local ports; 0 = 20000-32767 */
     uint64_t seed;             /* drives the choice of ports */
     uint64_t lifetime_max_s;   /* over UDP: measure an idle mapping's lifetime up to this; 0 = do not */
-};
-
-/* One observed mapping. t_ns from discover_start(). */
-struct discover_sample {
-    uint64_t t_ns;
-    union base_ep local, remote, mapped;
+    /* After all else so many samples more, from a new local port each, so far apart. They are not classified. */
+    uint64_t series, series_interval_ns;
+    discover_sample_fn *on_sample; /* called for each sample as it comes; NULL = nobody */
 };
 
 #define DISCOVER_NOTE 160
@@ -85,7 +90,7 @@ struct discover_result {
     union base_ep local, mapped; /* the first sample */
     struct discover_sample *samples;
     size_t n_samples;
-    uint64_t bad[DISCOVER_N_VERDICTS]; /* answers of each bad kind */
+    uint64_t bad[DISCOVER_N_VERDICTS];   /* answers of each bad kind */
     double lifetime_lo_s, lifetime_hi_s; /* an idle mapping was there after lo, gone after hi; 0 = not known */
 };
 

@@ -189,6 +189,11 @@ static void next_phase(struct discover *d)
             if (!tcp && d->config.lifetime_max_s)
                 test_begin(d, udp_lifetime);
             break;
+        case PHASE_SLOW:
+            d->in_series = true;
+            if (d->config.series)
+                test_begin(d, tcp ? tcp_series : udp_series);
+            break;
         default:
             finish(d);
         }
@@ -201,6 +206,11 @@ void sample_add(struct discover *d, const union base_ep *local, const union base
                 const union base_ep *mapped, uint64_t now_ns)
 {
     struct discover_result *r = &d->result;
+    struct discover_sample sample = {now_ns - d->start_ns, *local, *remote, *mapped};
+    if (d->config.on_sample)
+        d->config.on_sample(&sample, d->owner);
+    if (d->in_series)
+        return;
     if (r->n_samples == d->cap_samples) {
         size_t cap = d->cap_samples ? 2 * d->cap_samples : 64;
         struct discover_sample *grown = realloc(r->samples, cap * sizeof(*grown));
@@ -213,7 +223,7 @@ void sample_add(struct discover *d, const union base_ep *local, const union base
         r->local = *local;
         r->mapped = *mapped;
     }
-    r->samples[r->n_samples++] = (struct discover_sample){now_ns - d->start_ns, *local, *remote, *mapped};
+    r->samples[r->n_samples++] = sample;
 }
 
 void believe(struct discover *d, enum predict_property property, int value, double confidence)
@@ -345,7 +355,11 @@ int discover_start(struct loop *loop, const struct discover_config *config, disc
 
 void discover_stop(struct discover *d)
 {
-    discover_fail(d, -ECANCELED, "stopped before the end");
+    /* What there is to know is known by then. */
+    if (d->in_series)
+        finish(d);
+    else
+        discover_fail(d, -ECANCELED, "stopped before the end");
 }
 
 const struct discover_result *discover_result(const struct discover *d)

@@ -1,8 +1,8 @@
 /*
- * What becomes of a hole over TCP. A SYN of ours to an endpoint of S that ignores it opens the hole, and S connects from
- * there:
- *  - to the socket that is still connecting: a simultaneous open, whose SYN-ACK carries the sequence number that the NAT
- *    has seen;
+ * What becomes of a hole over TCP. A SYN of ours to an endpoint of S that ignores it opens the hole, and S connects
+ * from there:
+ *  - to the socket that is still connecting: a simultaneous open, whose SYN-ACK carries the sequence number that the
+ * NAT has seen;
  *  - to a listener that took the closed socket's place: its SYN-ACK carries a later number, which a NAT that checks
  *    windows does not let out. Linux's numbers move on by one in 64 ns, a NAT lets pass up to 65,535 too much: after
  *    5 ms the difference is clear.

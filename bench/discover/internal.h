@@ -4,10 +4,10 @@
 
 #include "bench/discover/discover.h"
 
-#define DISCOVER_PORT_LO 20000
-#define DISCOVER_PORT_HI 32767
-#define DISCOVER_SAMPLES 24
-#define DISCOVER_KEY_MAX 1024
+#define DISCOVER_PORT_LO  20000
+#define DISCOVER_PORT_HI  32767
+#define DISCOVER_SAMPLES  24
+#define DISCOVER_KEY_MAX  1024
 #define DISCOVER_STUN_MAX 16
 
 /* ---- tests: stages one after the other (engine.c) -------------------------------------------- */
@@ -110,8 +110,10 @@ struct ask {
 
 /* Asks from a port; NULL (and no wait) where that is impossible. tries 0 = the usual. `last_ns` is how long to wait for
  * the last try's answer, 0 = the usual. */
-struct ask *ask_start(struct test *t, struct port *port, const union base_ep *to,
-                      const struct request_options *options, unsigned tries, uint64_t last_ns);
+struct ask *ask_start(struct test *t, struct port *port, const union base_ep *to, const struct request_options *options,
+                      unsigned tries, uint64_t last_ns);
+/* Closes its socket, while nobody waits for answers. */
+void port_close(struct port *port);
 /* Our own datagram to another port's mapped endpoint. */
 void port_hairpin(struct port *port, const union base_ep *to);
 
@@ -134,6 +136,7 @@ int slot_listen(struct slot *slot);
 /* A SYN to that endpoint; its socket is held until slot_drop(), one at a time. 0, or -errno. */
 int slot_syn(struct slot *slot, const union base_ep *to);
 void slot_drop(struct slot *slot);
+void slot_close(struct slot *slot);
 void close_reset(int fd);
 /* Whether a SYN came to the port and waits for its handshake's end, and from where (ports of /proc/net/tcp). */
 bool slot_half_open(const struct slot *slot, union base_ep *from);
@@ -188,6 +191,9 @@ struct probe *probe_connect(struct test *t, enum wire_from from, const struct pr
 
 /* ---- one discovery ------------------------------------------------------------------------------ */
 
+/* The n-th sample of a series goes to this one of S's endpoints. */
+const union base_ep *series_remote(const struct discover *d, unsigned n);
+
 enum phase { PHASE_CONTACT, PHASE_MAPPING, PHASE_ALLOCATION, PHASE_REST, PHASE_SLOW, PHASE_END };
 
 struct discover {
@@ -201,7 +207,7 @@ struct discover {
     struct base_rng rng;
     uint64_t start_ns;
     union base_ep local; /* this host's address on the way to S; port 0 */
-    bool over, told;
+    bool over, told, in_series;
     struct loop_op end_op;
     enum phase phase;
     struct test *tests;
@@ -248,10 +254,15 @@ uint64_t short_wait_ns(const struct discover *d);
 void learn_server(struct discover *d, const union base_ep *other);
 
 /* The tests (udp.c, tcp.c, holes.c). */
-extern stage_fn *const udp_contact[], *const udp_mapping[], *const udp_allocation[], *const udp_filter[],
-    *const udp_last[], *const udp_hairpin[], *const udp_lifetime[];
-extern stage_fn *const tcp_contact[], *const tcp_mapping[], *const tcp_allocation[], *const tcp_filter[],
-    *const tcp_last[], *const tcp_hairpin[], *const hole_window[], *const hole_reset[];
+extern stage_fn *const udp_contact[],
+    *const udp_mapping[], *const udp_allocation[], *const udp_filter[], *const udp_last[], *const udp_hairpin[],
+                                                                                               *const udp_lifetime[],
+                                                                                                   *const udp_series[];
+extern stage_fn *const tcp_contact[],
+    *const tcp_mapping[], *const tcp_allocation[],
+                              *const tcp_filter[], *const tcp_last[], *const tcp_hairpin[], *const tcp_series[],
+                                                                                                *const hole_window[],
+                                                                                                    *const hole_reset[];
 /* What follows from the observations of all tests (judge.c). */
 void judge_mapping(struct discover *d, const union base_ep mapped[4]);
 void judge_allocation(struct discover *d);

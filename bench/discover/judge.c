@@ -10,7 +10,8 @@
 
 /* ---- mapping --------------------------------------------------------------------------------- */
 
-/* RFC 5780, 4.3. mapped: seen by S's main endpoint, its other port, its other address, both others; unset: no answer. */
+/* RFC 5780, 4.3. mapped: seen by S's main endpoint, its other port, its other address, both others; unset: no answer.
+ */
 void judge_mapping(struct discover *d, const union base_ep mapped[4])
 {
     const union base_ep *main = &mapped[0], *port = &mapped[1], *addr = &mapped[2], *both = &mapped[3];
@@ -23,8 +24,9 @@ void judge_mapping(struct discover *d, const union base_ep mapped[4])
         believe(d, PREDICT_MAPPING, PREDICT_MAPPING_NONE, CERTAIN);
     } else if (port_moves || (addr_moves && both_moves)) {
         believe(d, PREDICT_MAPPING, PREDICT_MAPPING_APD, CERTAIN);
-        note(d, PREDICT_MAPPING, is_tcp(d) ? "or connection-dependent: the server does not say where SYNs come from"
-                                           : "or connection-dependent, which looks the same over UDP");
+        note(d, PREDICT_MAPPING,
+             is_tcp(d) ? "or connection-dependent: the server does not say where SYNs come from"
+                       : "or connection-dependent, which looks the same over UDP");
     } else if (addr_moves && have_both) {
         believe(d, PREDICT_MAPPING, PREDICT_MAPPING_AD, CERTAIN);
     } else if (have_addr && have_both) {
@@ -34,7 +36,8 @@ void judge_mapping(struct discover *d, const union base_ep mapped[4])
     } else if (d->result.two_addresses) {
         note(d, PREDICT_MAPPING, "the server's other address does not answer");
     } else {
-        note(d, PREDICT_MAPPING, "the server has one address%s", have_port ? ": endpoint-independent or address-dependent" : " and one port");
+        note(d, PREDICT_MAPPING, "the server has one address%s",
+             have_port ? ": endpoint-independent or address-dependent" : " and one port");
     }
 }
 

@@ -39,6 +39,11 @@ static void slot_stop(struct item *item)
     slot->fd = slot->listener = -1;
 }
 
+void slot_close(struct slot *slot)
+{
+    slot_stop(&slot->item);
+}
+
 static bool slot_pending(const struct item *item)
 {
     (void)item;
@@ -70,8 +75,8 @@ struct slot *slot_open(struct discover *d)
     slot->fd = slot->listener = slot->held = -1;
     for (int i = 0; i < MAX_DRAWS && slot->fd < 0; i++) {
         slot->local = d->local;
-        base_ep_set_port(&slot->local, (uint16_t)(d->config.port_lo + base_rng_below(&d->rng, 1U + d->config.port_hi -
-                                                                                                  d->config.port_lo)));
+        base_ep_set_port(&slot->local, (uint16_t)(d->config.port_lo +
+                                                  base_rng_below(&d->rng, 1U + d->config.port_hi - d->config.port_lo)));
         slot->fd = reserve(&slot->local);
     }
     if (slot->fd < 0) {

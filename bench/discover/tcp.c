@@ -153,9 +153,9 @@ static void cd_judge(struct test *t)
     note(d, PREDICT_MAPPING, "%s", "");
 }
 
-stage_fn *const tcp_mapping[] = {mapping_next, mapping_judge, cd_lease, cd_syn,   cd_source, cd_check, cd_drop,
-                                 cd_source,    cd_check,      cd_keep,  cd_syn,   cd_source, cd_check, cd_judge,
-                                 NULL};
+stage_fn *const tcp_mapping[] = {mapping_next, mapping_judge, cd_lease,  cd_syn,   cd_source,
+                                 cd_check,     cd_drop,       cd_source, cd_check, cd_keep,
+                                 cd_syn,       cd_source,     cd_check,  cd_judge, NULL};
 
 /* ---- allocation ------------------------------------------------------------------------------ */
 
@@ -309,7 +309,8 @@ static void filter_unused(struct test *t)
     }
 }
 
-/* Two ports: should one of them have been in use after all, its host answered with a RST, and the quieter one counts. */
+/* Two ports: should one of them have been in use after all, its host answered with a RST, and the quieter one counts.
+ */
 static void filter_judge(struct test *t)
 {
     const struct probe *a = t->ops[3], *b = t->ops[4];
@@ -455,3 +456,27 @@ static void hairpin_judge(struct test *t)
 }
 
 stage_fn *const tcp_hairpin[] = {hairpin_map, hairpin_connect, hairpin_judge, NULL};
+
+/* ---- a series of samples ---------------------------------------------------------------------- */
+
+static void series_next(struct test *t)
+{
+    struct discover *d = t->d;
+    struct link **at = (struct link **)&t->ops[t->round % TEST_OPS];
+    if (t->round >= d->config.series)
+        return;
+    if (*at) {
+        link_close(*at);
+        slot_close((*at)->slot);
+    }
+    *at = link_start(NULL, slot_open(d), series_remote(d, t->round), 0, 0);
+    wait_start(t, d->config.series_interval_ns);
+    test_again(t);
+}
+
+static void series_last(struct test *t)
+{
+    wait_start(t, patience_ns(t->d));
+}
+
+stage_fn *const tcp_series[] = {series_next, series_last, NULL};

@@ -66,7 +66,8 @@ static void contact_judge(struct test *t)
         return;
     char a[BASE_EP_STRLEN], b[BASE_EP_STRLEN];
     t->d->result.bad[DISCOVER_CHANGING]++;
-    discover_fail(t->d, -EPROTO, "asked twice from one port, the server saw %s and then %s: it lies, or the NAT forgets at once",
+    discover_fail(t->d, -EPROTO,
+                  "asked twice from one port, the server saw %s and then %s: it lies, or the NAT forgets at once",
                   base_ep_format(&first->answer.mapped, a), base_ep_format(&second->answer.mapped, b));
 }
 
@@ -188,8 +189,8 @@ static void last_ask(struct test *t)
         return;
     }
     for (unsigned i = 0; i < 2; i++)
-        t->ops[i] = ask_start(NULL, port_open(d), &d->config.server, &later, 1,
-                              delay_ms(d) * BASE_NS_PER_MS + patience_ns(d));
+        t->ops[i] =
+            ask_start(NULL, port_open(d), &d->config.server, &later, 1, delay_ms(d) * BASE_NS_PER_MS + patience_ns(d));
     wait_start(t, d->result.rtt_ns + 50 * BASE_NS_PER_MS);
 }
 
@@ -259,7 +260,8 @@ static void hairpin_judge(struct test *t)
 {
     const struct ask *a = t->ops[0], *b = t->ops[1];
     struct discover *d = t->d;
-    const union base_ep *seen = base_ep_is_set(&a->port->hairpin_from) ? &a->port->hairpin_from : &b->port->hairpin_from;
+    const union base_ep *seen =
+        base_ep_is_set(&a->port->hairpin_from) ? &a->port->hairpin_from : &b->port->hairpin_from;
     const union base_ep *sender = seen == &a->port->hairpin_from ? &b->port->local : &a->port->local;
     if (d->result.behaviour.mapping.value == PREDICT_MAPPING_NONE)
         note(d, PREDICT_HAIRPIN, "there is no NAT");
@@ -271,6 +273,34 @@ static void hairpin_judge(struct test *t)
 }
 
 stage_fn *const udp_hairpin[] = {hairpin_map, hairpin_send, hairpin_judge, NULL};
+
+/* ---- a series of samples ---------------------------------------------------------------------- */
+
+const union base_ep *series_remote(const struct discover *d, unsigned n)
+{
+    return d->n_stun ? &d->stun[n % d->n_stun] : &d->config.server;
+}
+
+/* Nobody waits for a late answer; its port goes when the memory for it is needed again. */
+static void series_next(struct test *t)
+{
+    struct discover *d = t->d;
+    struct ask **at = (struct ask **)&t->ops[t->round % TEST_OPS];
+    if (t->round >= d->config.series)
+        return;
+    if (*at)
+        port_close((*at)->port);
+    *at = ask_start(NULL, port_open(d), series_remote(d, t->round), NULL, 0, 0);
+    wait_start(t, d->config.series_interval_ns);
+    test_again(t);
+}
+
+static void series_last(struct test *t)
+{
+    wait_start(t, patience_ns(t->d));
+}
+
+stage_fn *const udp_series[] = {series_next, series_last, NULL};
 
 /* ---- an idle mapping's lifetime: RFC 5780, 4.6, with all durations side by side ---------------- */
 
