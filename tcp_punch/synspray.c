@@ -175,7 +175,7 @@ static int synspray_open(struct peer_trial *t)
     s->trial = t;
     s->plan = peer_trial_plan(t);
     s->search = &s->plan->search;
-    s->listen_fd = s->epoll_fd = s->reuse_fd = -1;
+    s->listen_fd = s->epoll_fd = s->reuse_fd = s->ttl = -1;
     loop_op_init(&s->ready_op, ready_done, s);
     loop_op_init(&s->turn_op, turn_done, s);
     loop_op_init(&s->accept_op, accept_done, s);

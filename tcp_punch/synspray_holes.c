@@ -41,9 +41,7 @@ static void set_ttl(int fd, sa_family_t family, int ttl)
 
 static int send_syn(struct synspray *s, int fd, const union base_ep *to)
 {
-    int ttl = 0;
-    if (s->search->ttl != PEER_TTL_OFF && s->search->ttl != PEER_TTL_AUTO)
-        ttl = s->search->ttl;
+    int ttl = s->ttl;
     if (ttl > 0) {
         int least = MIN_TTL;
         setsockopt(fd, IPPROTO_IP, IP_MINTTL, &least, sizeof(least));
@@ -178,7 +176,7 @@ static uint64_t age_limit(const struct synspray *s)
 {
     if (s->search->known)
         return synspray_silence_ns(s);
-    return s->search->ttl != PEER_TTL_OFF ? RENEW_NS : UINT64_MAX;
+    return s->ttl > 0 ? RENEW_NS : UINT64_MAX;
 }
 
 static uint64_t renew_old(struct synspray *s, uint64_t now)
@@ -206,10 +204,28 @@ static uint64_t renew_old(struct synspray *s, uint64_t now)
     return s->scan_ns;
 }
 
+/* False while the distance to the other NAT is being measured. Where it cannot be, holes go all the way. */
+static bool choose_ttl(struct synspray *s)
+{
+    if (s->ttl >= 0)
+        return true;
+    bool automatic = s->search->ttl == PEER_TTL_AUTO;
+    int hops = automatic && !s->search->known ? peer_trial_hops(s->trial) : s->search->ttl;
+    if (s->search->known)
+        hops = 0; /* nothing is sprayed: each side's SYN is what the other waits for */
+    if (automatic && hops == 0 && !s->search->known)
+        return false;
+    s->ttl = hops > 0 ? hops : 0;
+    peer_trial_field(s->trial, "ttl", hops < 0 ? json_string("unmeasured") : s->ttl > 0 ? json_integer(s->ttl) : json_null());
+    return true;
+}
+
 uint64_t synspray_holes_turn(struct synspray *s, uint64_t now)
 {
     if (now < s->begin_ns)
         return s->begin_ns;
+    if (!choose_ttl(s))
+        return now + SYNSPRAY_TURN_NS;
     for (int i = 0; i < SYNSPRAY_BATCH && !s->holes_done; i++) {
         uint64_t wait = make_next(s, now);
         if (wait > 0)

@@ -53,6 +53,7 @@ struct synspray {
     uint64_t begin_ns; /* UINT64_MAX: waits for the other side */
     uint64_t scan_ns;  /* when an entry may have become old */
     int reuse_fd;
+    int ttl; /* of SYNs; 0 = the host's own; -1 = not chosen yet */
 
     double spent;            /* probes that had their chance, or will have had it: up to M */
     uint64_t last_ns;        /* when the last one left */

@@ -54,13 +54,28 @@ struct campaign_technique {
 /* The table, ended by name NULL. */
 const struct campaign_technique *campaign_techniques(void);
 
-/* What a campaign names: NAME or NAME:MODE. */
+#define CAMPAIGN_OPTIONS_LEN 256
+
+/* What a campaign names: NAME or NAME:MODE, or a section [technique LABEL] that gives one of them options. */
 struct campaign_choice {
     const struct campaign_technique *technique;
-    const char *mode; /* static */
-    char label[48];   /* in cell names: "simopen", "portspray-punch", "none" */
+    const char *mode;                   /* static */
+    char label[48];                     /* in cell names: "simopen", "portspray-punch", "none" */
+    char options[CAMPAIGN_OPTIONS_LEN]; /* of role a's program, separated by blanks */
 };
-/* 0, or -EINVAL with what is wrong, without a place, in err. */
+
+/* The sections [technique LABEL], with the keys `use` (NAME or NAME:MODE) and `options`. */
+struct campaign_variants {
+    struct campaign_choice list[CAMPAIGN_MAX_TECHNIQUES]; /* technique NULL: `use` has not come yet */
+    size_t n;
+};
+
+/* These give 0, or -EINVAL with what is wrong, without a place, in err. */
+int campaign_variant_set(struct campaign_variants *v, const char *label, const char *key, const char *value,
+                         char err[CAMPAIGN_ERROR_LEN]);
+/* A label of a section, or else what campaign_choice_parse() takes. */
+int campaign_variant_resolve(const struct campaign_variants *v, const char *text, struct campaign_choice *out,
+                             char err[CAMPAIGN_ERROR_LEN]);
 int campaign_choice_parse(const char *text, struct campaign_choice *out, char err[CAMPAIGN_ERROR_LEN]);
 
 /* ---- the campaign file (config.c, values.c) -------------------------------------------------- */

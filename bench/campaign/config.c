@@ -37,6 +37,13 @@ struct pair_list {
     int line;
 };
 
+/* So may a technique list: [technique LABEL] may come behind it. */
+struct technique_list {
+    char names[CAMPAIGN_MAX_TECHNIQUES][64];
+    int lines[CAMPAIGN_MAX_TECHNIQUES];
+    size_t n;
+};
+
 struct reading {
     const char *path;
     FILE *file;
@@ -46,6 +53,8 @@ struct reading {
     int key_lines[16]; /* by index in the table; 0 = not seen */
     struct nat_list a, b;
     struct pair_list pairs;
+    struct technique_list techniques;
+    struct campaign_variants variants;
     struct campaign_link *link; /* whose section this is */
     char section[64];           /* of that link, as inih tells it */
     struct campaign_config *config;
@@ -233,20 +242,15 @@ static int set_pairs(struct reading *r, const char *value)
 
 static int set_techniques(struct reading *r, const char *value)
 {
-    struct campaign_config *c = r->config;
-    char text[64], why[CAMPAIGN_ERROR_LEN];
+    struct technique_list *t = &r->techniques;
+    char text[sizeof(t->names[0])];
     while (next_item(&value, text, sizeof(text))) {
-        struct campaign_choice choice;
         if (!*text)
             return refuse(r, r->line, "the list of techniques has an empty or too long name");
-        if (campaign_choice_parse(text, &choice, why) < 0)
-            return refuse(r, r->line, "%s", why);
-        for (size_t i = 0; i < c->n_techniques; i++)
-            if (strcmp(c->techniques[i].label, choice.label) == 0)
-                return refuse(r, r->line, "technique '%s' is listed twice", choice.label);
-        if (c->n_techniques == CAMPAIGN_MAX_TECHNIQUES)
+        if (t->n == CAMPAIGN_MAX_TECHNIQUES)
             return refuse(r, r->line, "more than %d techniques", CAMPAIGN_MAX_TECHNIQUES);
-        c->techniques[c->n_techniques++] = choice;
+        t->lines[t->n] = r->line;
+        memcpy(t->names[t->n++], text, sizeof(text));
     }
     return 0;
 }
@@ -325,6 +329,38 @@ static int set_link(struct reading *r, const char *section, const char *name, co
     return campaign_link_set(r->link, name, value, r->line, why) < 0 ? refuse(r, r->line, "%s", why) : 0;
 }
 
+/* ---- techniques with options ----------------------------------------------------------------- */
+
+/* "technique LABEL": the label. NULL for another section. */
+static const char *label_of_section(const char *section)
+{
+    if (strncmp(section, "technique", 9) != 0 || !isspace((unsigned char)section[9]))
+        return NULL;
+    return section + 9 + strspn(section + 9, " \t");
+}
+
+static int set_variant(struct reading *r, const char *label, const char *name, const char *value)
+{
+    char why[CAMPAIGN_ERROR_LEN];
+    return campaign_variant_set(&r->variants, label, name, value, why) < 0 ? refuse(r, r->line, "%s", why) : 0;
+}
+
+static int resolve_techniques(struct reading *r)
+{
+    struct campaign_config *c = r->config;
+    char why[CAMPAIGN_ERROR_LEN];
+    for (size_t i = 0; i < r->techniques.n; i++) {
+        struct campaign_choice *choice = &c->techniques[i];
+        if (campaign_variant_resolve(&r->variants, r->techniques.names[i], choice, why) < 0)
+            return refuse(r, r->techniques.lines[i], "%s", why);
+        for (size_t k = 0; k < i; k++)
+            if (strcmp(c->techniques[k].label, choice->label) == 0)
+                return refuse(r, r->techniques.lines[i], "technique '%s' is listed twice", choice->label);
+        c->n_techniques++;
+    }
+    return 0;
+}
+
 /* ---- reading --------------------------------------------------------------------------------- */
 
 static const struct key *find_key(const char *section, const char *name)
@@ -339,7 +375,7 @@ static int no_key(struct reading *r, const char *section, const char *name)
 {
     if (strcmp(section, "campaign") != 0)
         return *section
-                   ? refuse(r, r->line, "there is no section [%.40s]; use [campaign], [link], [link NAME] or [expect]",
+                   ? refuse(r, r->line, "there is no section [%.40s]; use [campaign], [link], [link NAME], [technique LABEL] or [expect]",
                             section)
                    : refuse(r, r->line, "'%.40s' stands before any section; begin with [campaign]", name);
     char names[160] = "";
@@ -357,6 +393,8 @@ static int on_key(void *user, const char *section, const char *name, const char 
         return add_expect(r, name, value) == 0;
     if (link_of_section(section))
         return set_link(r, section, name, value) == 0;
+    if (label_of_section(section))
+        return set_variant(r, label_of_section(section), name, value) == 0;
     const struct key *key = find_key(section, name);
     if (!key)
         return no_key(r, section, name), 0;
@@ -511,7 +549,7 @@ static int parse(struct reading *r)
         return campaign_fail(-EIO, r->err, "%.200s: could not be read", r->path);
     if (bad_line > 0)
         refuse(r, bad_line, "neither KEY = VALUE, nor [SECTION], nor a comment");
-    return r->failed ? -EINVAL : check(r);
+    return r->failed || resolve_techniques(r) < 0 ? -EINVAL : check(r);
 }
 
 int campaign_config_read(const char *path, const char *profile_dir, struct campaign_config *out,

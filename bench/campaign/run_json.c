@@ -32,9 +32,10 @@ static json_t *techniques_json(const struct campaign_config *c)
     json_t *list = json_array();
     for (size_t i = 0; i < c->n_techniques; i++) {
         const struct campaign_choice *choice = &c->techniques[i];
-        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s, s:s}", "label", choice->label, "technique",
+        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "label", choice->label, "technique",
                                               choice->technique->name, "program", choice->technique->program,
-                                              "transport", choice->technique->transport, "mode", choice->mode));
+                                              "transport", choice->technique->transport, "mode", choice->mode, "options",
+                                              choice->options));
     }
     return list;
 }

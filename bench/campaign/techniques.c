@@ -1,4 +1,5 @@
 /* What can be measured: the techniques, and the programs that do them. */
+#include <ctype.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <string.h>
@@ -88,4 +89,69 @@ int campaign_choice_parse(const char *text, struct campaign_choice *out, char er
     else
         snprintf(out->label, sizeof(out->label), "%s", t->name);
     return 0;
+}
+
+/* ---- [technique LABEL] ----------------------------------------------------------------------- */
+
+static int variant_of(struct campaign_variants *v, const char *label, struct campaign_choice **out,
+                      char err[CAMPAIGN_ERROR_LEN])
+{
+    size_t len = strlen(label);
+    bool good = len > 0 && len < sizeof(v->list[0].label) && *label != '.' && *label != '-';
+    for (size_t i = 0; i < v->n; i++)
+        if (strcmp(v->list[i].label, label) == 0) {
+            *out = &v->list[i];
+            return 0;
+        }
+    for (size_t i = 0; good && i < len; i++)
+        good = isalnum((unsigned char)label[i]) || strchr("-_.", label[i]);
+    if (!good)
+        return campaign_fail(-EINVAL, err,
+                             "'%.60s' is no label for a technique; write 1 to %zu letters, digits, '-', '_' or '.'",
+                             label, sizeof(v->list[0].label) - 1);
+    if (v->n == CAMPAIGN_MAX_TECHNIQUES)
+        return campaign_fail(-EINVAL, err, "more than %d techniques", CAMPAIGN_MAX_TECHNIQUES);
+    *out = &v->list[v->n++];
+    **out = (struct campaign_choice){.technique = NULL};
+    memcpy((*out)->label, label, len + 1);
+    return 0;
+}
+
+int campaign_variant_set(struct campaign_variants *v, const char *label, const char *key, const char *value,
+                         char err[CAMPAIGN_ERROR_LEN])
+{
+    struct campaign_choice *variant = NULL, choice = {.technique = NULL};
+    bool use = strcmp(key, "use") == 0;
+    int res = variant_of(v, label, &variant, err);
+    if (res < 0)
+        return res;
+    if (!use && strcmp(key, "options") != 0)
+        return campaign_fail(-EINVAL, err, "[technique %s] has no key '%.40s'; use one of: use, options", label, key);
+    if (use ? variant->technique != NULL : variant->options[0])
+        return campaign_fail(-EINVAL, err, "[technique %s] has '%s' twice", label, key);
+    if (!use && (!*value || strlen(value) >= sizeof(variant->options)))
+        return campaign_fail(-EINVAL, err, "'options' has no value, or one of more than %zu characters",
+                             sizeof(variant->options) - 1);
+    if (!use) {
+        snprintf(variant->options, sizeof(variant->options), "%s", value);
+        return 0;
+    }
+    res = campaign_choice_parse(value, &choice, err);
+    variant->technique = choice.technique;
+    variant->mode = choice.mode;
+    return res;
+}
+
+int campaign_variant_resolve(const struct campaign_variants *v, const char *text, struct campaign_choice *out,
+                             char err[CAMPAIGN_ERROR_LEN])
+{
+    for (size_t i = 0; i < v->n; i++) {
+        if (strcmp(v->list[i].label, text) != 0)
+            continue;
+        *out = v->list[i];
+        if (!out->technique)
+            return campaign_fail(-EINVAL, err, "[technique %s] needs 'use = NAME' or 'use = NAME:MODE'", text);
+        return 0;
+    }
+    return campaign_choice_parse(text, out, err);
 }

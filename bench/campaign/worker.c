@@ -310,10 +310,20 @@ static void add_number(struct args *a, const char *option, uint64_t value, const
     add_arg(a, text);
 }
 
+/* Cuts words at its blanks: they must live as long as the arguments. */
+static void add_words(struct args *a, char *words)
+{
+    char *rest = NULL;
+    for (char *word = strtok_r(words, " \t", &rest); word; word = strtok_r(NULL, " \t", &rest))
+        add_arg(a, word);
+}
+
 static int start_peer(struct worker *w, struct program *p, struct lab_host *host, const char *path)
 {
     const struct campaign_job *job = w->job;
     struct args a = {.n = 0};
+    char options[CAMPAIGN_OPTIONS_LEN];
+    memcpy(options, job->cell->choice->options, sizeof(options));
     add_arg(&a, path);
     add_arg(&a, "--server");
     add_arg(&a, CAMPAIGN_SERVER);
@@ -330,6 +340,7 @@ static int start_peer(struct worker *w, struct program *p, struct lab_host *host
         add_number(&a, "--timeout", job->config->timeout_ns, "ns");
         add_arg(&a, "--mode");
         add_arg(&a, job->cell->choice->mode);
+        add_words(&a, options);
     }
     return program_start(w, p, host, a.argv, -1, -1);
 }

@@ -218,6 +218,28 @@ void peer_trial_abort(struct peer_trial *t, enum record_phase phase, int err);
 void peer_trial_hold(struct peer_trial *t);
 void peer_trial_release(struct peer_trial *t);
 
+/* ---- the distance to the other peer's NAT (hops.c) ------------------------------------------- */
+
+#define PEER_HOPS_WINDOW 4
+
+struct peer_hops {
+    struct loop *loop;
+    struct loop_op timer;
+    union base_ep to;
+    struct in_addr own;
+    int result; /* 0: not known yet; hops; or -errno */
+    int fds[PEER_HOPS_WINDOW], first;
+    unsigned answered; /* bits: of this window */
+    int last;          /* the farthest hop that answered, and who that was */
+    struct in_addr last_from;
+    uint64_t wait_ns, until_ns;
+};
+
+void peer_hops_init(struct peer_hops *h, struct loop *loop);
+/* Measures the way to this address, unless that is done or under way. rtt_ns: to the other peer. */
+void peer_hops_measure(struct peer_hops *h, const union base_ep *own, const union base_ep *to, uint64_t rtt_ns);
+void peer_hops_stop(struct peer_hops *h);
+
 /* ---- the control connection (control.c) ------------------------------------------------------ */
 
 struct peer_control;
@@ -262,6 +284,7 @@ struct peer {
     struct loop_op wait_timer, signal_op;
     int signal_fd;
     struct peer_pipe *pipe;
+    struct peer_hops hops;
 };
 
 void peer_session_frame(struct peer *peer, enum wire_frame_type type, const struct wire_reader *r);

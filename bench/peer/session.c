@@ -60,6 +60,7 @@ void peer_session_end(struct peer *peer, int status)
     enter(peer, PEER_ENDING);
     loop_cancel(peer->loop, &peer->signal_op);
     peer_control_close(peer);
+    peer_hops_stop(&peer->hops);
     peer_pipe_stop(peer);
     if (peer->trial)
         peer_trial_end(peer->trial);
@@ -468,6 +469,7 @@ static int prepare(struct peer *peer)
     }
     wire_session_key(peer->config.file_key, peer->config.file_key_len, peer->config.session, peer->key);
     loop_op_init(&peer->wait_timer, wait_done, peer);
+    peer_hops_init(&peer->hops, peer->loop);
     err = watch_signals(peer);
     if (err == 0)
         err = peer_control_open(peer);

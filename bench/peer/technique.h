@@ -265,6 +265,12 @@ int peer_trial_note(struct peer_trial *t, const void *bytes, size_t len);
 /* The rate cap: takes one token for a new attempt, or says how long to wait for it (ns). */
 uint64_t peer_trial_throttle(struct peer_trial *t);
 
+/*
+ * The time to live with which a packet to the other peer's mapped address ends just before its NAT, and past our own
+ * NATs; 0 while it is being measured (only where the option "ttl" says auto); -errno where it cannot be.
+ */
+int peer_trial_hops(const struct peer_trial *t);
+
 /* TCP: a socket bound to the registered port with SO_REUSEADDR and SO_REUSEPORT; or -errno. */
 int peer_tcp_socket(struct peer_trial *t);
 /* The same, non-blocking, for techniques with many sockets. */

@@ -135,6 +135,11 @@ int peer_trial_note(struct peer_trial *t, const void *bytes, size_t len)
     return 0;
 }
 
+int peer_trial_hops(const struct peer_trial *t)
+{
+    return t->peer->hops.result;
+}
+
 uint64_t peer_trial_throttle(struct peer_trial *t)
 {
     uint64_t now = base_now_ns();
@@ -355,6 +360,16 @@ static void list_private(struct peer_trial *t)
     freeifaddrs(all);
 }
 
+/* A technique that wants to stay below the other peer's NAT learns how far that is while the plan is on its way. */
+static void measure_hops(struct peer_trial *t)
+{
+    const struct peer_options *options = &t->peer->config.options;
+    union base_ep own = peer_facts_mapped(&t->ours), other = peer_facts_mapped(&t->theirs);
+    if (peer_options_find(options, "ttl") && strcmp(peer_option_text(options, "ttl"), "auto") == 0 &&
+        strcmp(peer_option_text(options, "mode"), "none") != 0)
+        peer_hops_measure(&t->peer->hops, &own, &other, (t->ours.rtt_ns + t->theirs.rtt_ns) / 2);
+}
+
 /* Bodies are built here before a frame takes them: one at a time, one thread. */
 static uint8_t body[WIRE_FRAME_MAX];
 
@@ -378,8 +393,10 @@ void peer_trial_sampled(struct peer_trial *t, int err)
     struct wire_writer *w = peer_control_begin(t->peer, WIRE_FACTS);
     wire_put_bytes(w, WIRE_F_BODY, body, (size_t)len);
     peer_control_end(t->peer);
-    if (t->have_theirs)
+    if (t->have_theirs) {
+        measure_hops(t);
         peer_trial_make_plan(t);
+    }
 }
 
 /* ---- plan ------------------------------------------------------------------------------------ */
@@ -416,6 +433,8 @@ void peer_trial_facts(struct peer_trial *t, const struct wire_reader *r)
     t->have_theirs = true;
     wire_get_u64(r, WIRE_F_RTT_NS, &t->ours.rtt_ns);
     wire_get_u64(r, WIRE_F_PEER_RTT_NS, &t->theirs.rtt_ns);
+    if (t->state == PEER_TRIAL_EXCHANGING)
+        measure_hops(t);
     if (t->state == PEER_TRIAL_EXCHANGING)
         peer_trial_make_plan(t);
 }
