@@ -20,7 +20,7 @@ static uint8_t *put_be64(uint8_t *at, uint64_t v)
 
 static uint8_t *put_leb128(uint8_t *at, int64_t value)
 {
-    uint64_t zigzag = (uint64_t)value << 1 ^ (uint64_t)(value >> 63);
+    uint64_t zigzag = value < 0 ? 2 * (0 - (uint64_t)value) - 1 : 2 * (uint64_t)value;
     for (int i = 0; i < 8 && zigzag > 0x7f; i++, zigzag >>= 7)
         *at++ = (uint8_t)(zigzag | 0x80);
     *at++ = (uint8_t)zigzag;

@@ -183,8 +183,10 @@ double hist_mean(const struct hist *h)
 {
     double sum = 0;
     struct hist_iter it = {0};
-    while (hist_next(h, &it))
-        sum += (double)(it.lo + (it.hi - it.lo + 1) / 2) * (double)it.count;
+    while (hist_next(h, &it)) {
+        uint64_t middle = it.lo + (it.hi - it.lo + 1) / 2;
+        sum += (double)middle * (double)it.count;
+    }
     return h->total == 0 ? 0 : sum / (double)h->total;
 }
 

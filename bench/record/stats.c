@@ -60,12 +60,13 @@ struct record_interval record_newcombe_paired(const struct record_pairs *pairs, 
 
 double record_exact_pairs(uint64_t a, uint64_t b)
 {
-    double n = (double)a + (double)b, k = (double)(a < b ? a : b);
-    /* The tail from its largest term down: each is k / (n - k + 1) of the one before, at most 1. */
-    double term = exp(lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1) - n * M_LN2), sum = 0;
-    for (; k >= 0 && term > sum * 1e-17; k--) {
+    double n = (double)a + (double)b, smaller = (double)(a < b ? a : b);
+    /* The tail from its largest term down: that of k - 1 is k / (n - k + 1) of that of k, at most 1. */
+    double term = exp(lgamma(n + 1) - lgamma(smaller + 1) - lgamma(n - smaller + 1) - n * M_LN2), sum = 0;
+    for (uint64_t k = a < b ? a : b; term > sum * 1e-17; k--) {
         sum += term;
-        term *= k / (n - k + 1);
+        /* 0 after k = 0: the end. */
+        term *= (double)k / (n - (double)k + 1);
     }
     return fmin(1, 2 * sum);
 }

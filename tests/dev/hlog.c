@@ -26,7 +26,7 @@ static void must(int err, const char *what)
 static void write_interval(const char *tag, uint64_t start_ms, struct hist *h)
 {
     char *line;
-    must(hist_log_line(tag, start_ms, 1500, h, &line), tag);
+    must(hist_log_line(tag, start_ms, 1500, h, &line), "interval");
     fputs(line, stdout);
     free(line);
     hist_clear(h);
