@@ -80,8 +80,8 @@ int campaign_choice_parse(const char *text, struct campaign_choice *out, char er
 
 /* ---- the campaign file (config.c, values.c) -------------------------------------------------- */
 
-/* About: the rate lies in the cell's 99.9 % Wilson interval. */
-enum campaign_op { CAMPAIGN_EXACTLY, CAMPAIGN_AT_LEAST, CAMPAIGN_AT_MOST, CAMPAIGN_ABOUT };
+/* About: the rate lies in the cell's 99.9 % Wilson interval. Predicted: so does the mean of what the plans said. */
+enum campaign_op { CAMPAIGN_EXACTLY, CAMPAIGN_AT_LEAST, CAMPAIGN_AT_MOST, CAMPAIGN_ABOUT, CAMPAIGN_PREDICTED };
 
 /* A control: cells that match all four globs must have this success rate. The last line that matches a cell rules. */
 struct campaign_expect {
@@ -183,8 +183,8 @@ int campaign_config_read(const char *path, const char *profile_dir, struct campa
 int campaign_parse_percent(const char *text, double *out);
 /* "64M", "1G", "500k", "4096": bytes, by powers of 1024. 0, or -EINVAL. */
 int campaign_parse_size(const char *text, uint64_t *out);
-/* PATTERN/PATTERN/PATTERN[/PATTERN] and "100%", ">= 99%", "<= 1%" or "~ 25%". 0, or -EINVAL with err filled (without a
- * place). */
+/* PATTERN/PATTERN/PATTERN[/PATTERN] and "100%", ">= 99%", "<= 1%", "~ 25%" or "predicted". 0, or -EINVAL with err
+ * filled (without a place). */
 int campaign_expect_parse(const char *pattern, const char *value, struct campaign_expect *out,
                           char err[CAMPAIGN_ERROR_LEN]);
 
@@ -213,7 +213,8 @@ struct campaign_tally {
     uint64_t outcomes[RECORD_OUTCOMES];
     uint64_t *connect_ns; /* of the successes */
     size_t n_connect;
-    uint64_t unmeasured; /* recorded as errors because the cell's programs failed */
+    uint64_t unmeasured;                   /* recorded as errors because the cell's programs failed */
+    struct record_calibration calibration; /* of the trials whose plan predicted something and tried it */
 };
 
 int campaign_tally_init(struct campaign_tally *t, uint64_t trials);
@@ -259,6 +260,8 @@ void campaign_summary_csv(FILE *out, const struct campaign_cell *cells, const st
 void campaign_summary_table(FILE *out, const struct campaign_cell *cells, const struct campaign_tally *tallies,
                             size_t n);
 /* One line on `out` for each cell that is not as expected; how many. Cells without a trial are not judged. */
+/* Predicted probabilities beside what came out, by tenths, and the Brier score; nothing where nothing was predicted. */
+void campaign_summary_calibration(FILE *out, const struct campaign_tally *tallies, size_t n);
 size_t campaign_summary_check(FILE *out, const struct campaign_config *config, const struct campaign_cell *cells,
                               const struct campaign_tally *tallies, size_t n);
 

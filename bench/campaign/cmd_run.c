@@ -263,6 +263,7 @@ static int conclude(const struct plan *p, const struct campaign_run *run, bool c
 {
     int res = campaign_summary_write(run->results->dir, p->cells, p->tallies, p->n);
     campaign_summary_table(stdout, p->cells, p->tallies, p->n);
+    campaign_summary_calibration(stdout, p->tallies, p->n);
     size_t violated = campaign_summary_check(stdout, &p->config, p->cells, p->tallies, p->n);
     if (run->unmeasured)
         printf("%zu cells could not be measured completely: see above\n", run->unmeasured);

@@ -12,6 +12,15 @@ static double rate_of(const struct campaign_tally *t)
     return t->measured ? (double)t->outcomes[RECORD_OK] / (double)t->measured : 0;
 }
 
+/* The mean of the plans' predictions; NAN for none. */
+static double predicted(const struct record_calibration *c)
+{
+    double sum = 0;
+    for (unsigned i = 0; i < RECORD_CALIBRATION_BINS; i++)
+        sum += c->bins[i].sum_p;
+    return c->n ? sum / (double)c->n : NAN;
+}
+
 static uint64_t connect_quantile(const struct campaign_tally *t, double q)
 {
     return record_quantile(t->connect_ns, t->n_connect, q);
@@ -22,7 +31,7 @@ static uint64_t connect_quantile(const struct campaign_tally *t, double q)
 static void csv_head(FILE *out)
 {
     fputs("cell,nat_a,nat_b,technique,mode,transport,link,rtt_ms,trials,ok,rate,wilson_lo,wilson_hi,"
-          "connect_p50_ns,connect_p99_ns",
+          "predicted,brier,connect_p50_ns,connect_p99_ns",
           out);
     for (unsigned o = RECORD_OK + 1; o < RECORD_OUTCOMES; o++)
         fprintf(out, ",%s", record_outcome_name(o));
@@ -40,6 +49,10 @@ static void csv_row(FILE *out, const struct campaign_cell *cell, const struct ca
     if (t->measured)
         fprintf(out, "%.6f", rate_of(t));
     fprintf(out, ",%.6f,%.6f,", w.lo, w.hi);
+    if (t->calibration.n)
+        fprintf(out, "%.6f,%.6f,", predicted(&t->calibration), record_brier(&t->calibration));
+    else
+        fputs(",,", out);
     if (t->n_connect)
         fprintf(out, "%llu,%llu", (unsigned long long)connect_quantile(t, 0.5),
                 (unsigned long long)connect_quantile(t, 0.99));
@@ -84,6 +97,7 @@ int campaign_summary_write(const char *dir, const struct campaign_cell *cells, c
 struct widths {
     int nat_a, nat_b, technique;
     int link; /* 0 = all cells have the same one: no column */
+    bool predicted;
 };
 
 static void widen(int *width, const char *text)
@@ -105,7 +119,7 @@ static void table_row(FILE *out, const struct widths *w, const struct campaign_c
                       const struct campaign_tally *t)
 {
     struct record_interval i = record_wilson(t->outcomes[RECORD_OK], t->measured, RECORD_Z95);
-    char score[48], interval[32] = "-", p50[24] = "-", p99[24] = "-";
+    char score[48], interval[32] = "-", p50[24] = "-", p99[24] = "-", expected[24] = "-";
     snprintf(score, sizeof(score), "%llu/%llu", (unsigned long long)t->outcomes[RECORD_OK],
              (unsigned long long)t->measured);
     if (t->measured)
@@ -115,6 +129,10 @@ static void table_row(FILE *out, const struct widths *w, const struct campaign_c
         snprintf(p99, sizeof(p99), "%.1f ms", (double)connect_quantile(t, 0.99) / (double)BASE_NS_PER_MS);
     }
     table_names(out, w, cell->nat_a->name, cell->nat_b->name, cell->choice->label, cell->link->label);
+    if (t->calibration.n)
+        snprintf(expected, sizeof(expected), "%.1f %%", 100 * predicted(&t->calibration));
+    if (w->predicted)
+        fprintf(out, "%9s  ", expected);
     fprintf(out, "%9s  %15s  %11s  %11s\n", score, interval, p50, p99);
 }
 
@@ -128,13 +146,40 @@ void campaign_summary_table(FILE *out, const struct campaign_cell *cells, const 
         widen(&w.nat_b, cells[i].nat_b->name);
         widen(&w.technique, cells[i].choice->label);
         links |= cells[i].link != cells[0].link;
+        w.predicted |= tallies[i].calibration.n > 0;
     }
     for (size_t i = 0; links && i < n; i++)
         widen(&w.link, cells[i].link->label);
     table_names(out, &w, "NAT a", "NAT b", "technique", "link");
+    if (w.predicted)
+        fprintf(out, "%9s  ", "predicted");
     fprintf(out, "%9s  %15s  %11s  %11s\n", "ok/trials", "95 % interval", "connect p50", "connect p99");
     for (size_t i = 0; i < n; i++)
         table_row(out, &w, &cells[i], &tallies[i]);
+}
+
+/* ---- calibration ----------------------------------------------------------------------------- */
+
+void campaign_summary_calibration(FILE *out, const struct campaign_tally *tallies, size_t n)
+{
+    struct record_calibration all = {0};
+    for (size_t i = 0; i < n; i++)
+        record_calibration_merge(&all, &tallies[i].calibration);
+    if (!all.n)
+        return;
+    fprintf(out, "predicted    mean   ok/trials  measured    95 %% interval\n");
+    for (unsigned b = 0; b < RECORD_CALIBRATION_BINS; b++) {
+        struct record_calibration_point p;
+        if (!record_calibration_point(&all, b, RECORD_Z95, &p))
+            continue;
+        bool inside = p.interval.lo <= p.mean_p && p.mean_p <= p.interval.hi;
+        char score[48];
+        snprintf(score, sizeof(score), "%llu/%llu", (unsigned long long)all.bins[b].k,
+                 (unsigned long long)all.bins[b].n);
+        fprintf(out, "%.1f - %.1f  %.4f  %9s  %6.1f %%  %5.1f - %5.1f %%%s\n", b / 10.0, (b + 1) / 10.0, p.mean_p,
+                score, 100 * p.measured, 100 * p.interval.lo, 100 * p.interval.hi, inside ? "" : "  outside");
+    }
+    fprintf(out, "Brier score %.4f over %llu trials\n", record_brier(&all), (unsigned long long)all.n);
 }
 
 /* ---- the controls ---------------------------------------------------------------------------- */
@@ -154,6 +199,10 @@ static bool holds(const struct campaign_expect *e, const struct campaign_tally *
     case CAMPAIGN_ABOUT: {
         struct record_interval i = record_wilson(t->outcomes[RECORD_OK], t->measured, Z999);
         return i.lo <= e->rate && e->rate <= i.hi;
+    }
+    case CAMPAIGN_PREDICTED: {
+        struct record_interval i = record_wilson(t->outcomes[RECORD_OK], t->measured, Z999);
+        return t->calibration.n && i.lo <= predicted(&t->calibration) && predicted(&t->calibration) <= i.hi;
     }
     default:
         return fabs(off) < half;

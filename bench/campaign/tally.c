@@ -33,6 +33,9 @@ int campaign_tally_add(struct campaign_tally *t, const struct record_view *view)
     t->outcomes[view->outcome]++;
     if (view->outcome == RECORD_OK)
         t->connect_ns[t->n_connect++] = view->connect_ns;
+    /* What was called infeasible was not tried. */
+    if (view->outcome != RECORD_INFEASIBLE)
+        record_calibration_add(&t->calibration, view->predicted_p, view->outcome == RECORD_OK);
     return 0;
 }
 

@@ -80,6 +80,10 @@ int campaign_expect_parse(const char *pattern, const char *value, struct campaig
             "'%.80s' is no pattern; write NAT-A/NAT-B/TECHNIQUE or NAT-A/NAT-B/TECHNIQUE/LINK, each with "
             "* where any will do, and a mode as TECHNIQUE-MODE",
             pattern);
+    if (strcmp(value, "predicted") == 0) {
+        out->op = CAMPAIGN_PREDICTED;
+        return 0;
+    }
     if (strncmp(value, ">=", 2) == 0 || strncmp(value, "<=", 2) == 0) {
         out->op = *value == '>' ? CAMPAIGN_AT_LEAST : CAMPAIGN_AT_MOST;
         value += 2 + strspn(value + 2, " \t");
@@ -88,6 +92,7 @@ int campaign_expect_parse(const char *pattern, const char *value, struct campaig
         value += 1 + strspn(value + 1, " \t");
     }
     if (campaign_parse_percent(value, &out->rate) < 0)
-        return campaign_fail(-EINVAL, err, "'%.40s' is no rate; write 100%%, >= 99%%, <= 1%% or ~ 25%%", value);
+        return campaign_fail(-EINVAL, err, "'%.40s' is no rate; write 100%%, >= 99%%, <= 1%%, ~ 25%% or predicted",
+                             value);
     return 0;
 }

@@ -18,6 +18,17 @@ bool record_calibration_add(struct record_calibration *c, double p, bool ok)
     return true;
 }
 
+void record_calibration_merge(struct record_calibration *c, const struct record_calibration *more)
+{
+    c->n += more->n;
+    c->squares += more->squares;
+    for (unsigned i = 0; i < RECORD_CALIBRATION_BINS; i++) {
+        c->bins[i].n += more->bins[i].n;
+        c->bins[i].k += more->bins[i].k;
+        c->bins[i].sum_p += more->bins[i].sum_p;
+    }
+}
+
 double record_brier(const struct record_calibration *c)
 {
     return c->n == 0 ? (double)NAN : c->squares / (double)c->n;

@@ -72,6 +72,8 @@ struct record_calibration {
 /* A trial that was predicted to succeed with probability p. What is no probability (NAN: no prediction) is left out:
  * false. */
 bool record_calibration_add(struct record_calibration *c, double p, bool ok);
+/* Adds what is in `more`. */
+void record_calibration_merge(struct record_calibration *c, const struct record_calibration *more);
 /* Brier score: the mean squared error of the predicted probability, 0 (perfect) to 1. Half of Brier's own figure
  * (1950), which also sums over "it did not". NAN for no trials. */
 double record_brier(const struct record_calibration *c);

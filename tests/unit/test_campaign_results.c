@@ -3,6 +3,7 @@
  * line that counts, a rate or a quantile on the wrong trials, a control that lets one miss pass, an ETA out of nothing.
  */
 #include <errno.h>
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -50,7 +51,7 @@ static int teardown(void **state)
 
 static int add(struct campaign_tally *t, uint64_t trial, enum record_outcome outcome, uint64_t connect_ns)
 {
-    struct record_view v = {.trial = trial, .outcome = outcome, .connect_ns = connect_ns};
+    struct record_view v = {.trial = trial, .outcome = outcome, .connect_ns = connect_ns, .predicted_p = NAN};
     return campaign_tally_add(t, &v);
 }
 
@@ -243,10 +244,11 @@ static void csv_has_a_row_a_cell(void **state)
     assert_int_equal(add(&tallies[0], 5, RECORD_TIMEOUT, 0), 0);
     char *text = csv();
     assert_string_equal(
-        text, "cell,nat_a,nat_b,technique,mode,transport,link,rtt_ms,trials,ok,rate,wilson_lo,wilson_hi,"
-              "connect_p50_ns,connect_p99_ns,timeout,refused,predict_miss,infeasible,auth_failed,error\n" A
-              ",open,open,portspray,punch,udp,rtt40,40,5,4,0.800000,0.375535,0.963776,41500000,42970000,1,0,0,0,0,"
-              "0\n" B ",open,linux-random,portspray,punch,udp,rtt40,40,0,0,,0.000000,1.000000,,,0,0,0,0,0,0\n");
+        text,
+        "cell,nat_a,nat_b,technique,mode,transport,link,rtt_ms,trials,ok,rate,wilson_lo,wilson_hi,predicted,brier,"
+        "connect_p50_ns,connect_p99_ns,timeout,refused,predict_miss,infeasible,auth_failed,error\n" A
+        ",open,open,portspray,punch,udp,rtt40,40,5,4,0.800000,0.375535,0.963776,,,41500000,42970000,1,0,0,0,0,"
+        "0\n" B ",open,linux-random,portspray,punch,udp,rtt40,40,0,0,,0.000000,1.000000,,,,,0,0,0,0,0,0\n");
     free(text);
 }
 
@@ -291,6 +293,33 @@ static void one_miss_violates_a_control(void **state)
         assert_int_equal(check(cases[i].value, &text), cases[i].violated);
         free(text);
     }
+}
+
+/* Two cells of which the plans said 0.9 and 0.55; what was called infeasible was not tried. */
+static void predictions_beside_outcomes(void **state)
+{
+    (void)state;
+    char *text;
+    size_t len = 0;
+    for (uint64_t i = 0; i < 10; i++) {
+        struct record_view v = {.trial = i, .outcome = i < 9 ? RECORD_OK : RECORD_PREDICT_MISS, .predicted_p = 0.9};
+        assert_int_equal(campaign_tally_add(&tallies[0], &v), 0);
+        v = (struct record_view){
+            .trial = i, .outcome = i < 2 ? RECORD_INFEASIBLE : RECORD_TIMEOUT, .predicted_p = 0.55};
+        assert_int_equal(campaign_tally_add(&tallies[1], &v), 0);
+    }
+    FILE *f = open_memstream(&text, &len);
+    campaign_summary_calibration(f, tallies, 2);
+    fclose(f);
+    assert_string_equal(text, "predicted    mean   ok/trials  measured    95 % interval\n"
+                              "0.5 - 0.6  0.5500        0/8     0.0 %    0.0 -  32.4 %  outside\n"
+                              "0.9 - 1.0  0.9000       9/10    90.0 %   59.6 -  98.2 %\n"
+                              "Brier score 0.1844 over 18 trials\n");
+    free(text);
+    /* Open/open is as predicted, open/linux-random is not. */
+    assert_int_equal(check("predicted", &text), 1);
+    assert_non_null(strstr(text, "not as expected: " B ": 0 of 10 ok"));
+    free(text);
 }
 
 static void the_table_is_for_people(void **state)
@@ -341,6 +370,7 @@ int main(void)
         WITH_CELLS(outer_nats_are_described_and_compared),
         WITH_CELLS(csv_has_a_row_a_cell),
         WITH_CELLS(one_miss_violates_a_control),
+        WITH_CELLS(predictions_beside_outcomes),
         WITH_CELLS(the_table_is_for_people),
         cmocka_unit_test(progress_estimates_from_this_run),
     };
