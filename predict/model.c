@@ -179,8 +179,9 @@ static bool add_run(struct build *x, const struct sequences *q, unsigned k, unsi
     memset(x->scratch_rate, 0, own * sizeof(double));
     r->share = -expm1(m->probes * log1p(-fmin(share, 1 - 1e-12)));
     m->n_runs++;
-    return predict_run_init(r, x->scratch_f, x->scratch_rate, own + n, fmax(1, m->probes * share / r->share),
-                            x->q.interval);
+    /* Of M probes a binomial number is in this one: rather a run too short than holes too far apart. */
+    double mine = m->probes * share / r->share, sd = sqrt(m->probes * share * fmax(0, 1 - share));
+    return predict_run_init(r, x->scratch_f, x->scratch_rate, own + n, fmax(1, mine - sd), x->q.interval);
 }
 
 static bool add_sequences(struct build *x)

@@ -9,14 +9,14 @@
 #include "predict/internal.h"
 
 /* Ports that a sequence may move between two draws at once, and per second in between. */
-#define REACH   1000
-#define REACH_S 4000.0
+#define REACH   200
+#define REACH_S 2000.0
 /* Answers to requests that were sent together come in any order. */
-#define TOGETHER_S 0.05
+#define TOGETHER_S 0.005
 #define P_JUMP     0.02
 /* Ascending is by far the commoner direction. */
 #define P_DESCENDING 0.1
-#define P_NEW        0.05
+#define P_NEW        0.02
 
 struct fit {
     const struct draws *d;
