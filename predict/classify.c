@@ -12,7 +12,8 @@
 
 static struct predict_belief belief(int value, double confidence)
 {
-    return confidence < BELIEF_LEAST ? (struct predict_belief){0, 0} : (struct predict_belief){value, confidence};
+    return confidence < BELIEF_LEAST ? (struct predict_belief){0, 0}
+                                     : (struct predict_belief){value, fmin(1, confidence)};
 }
 
 static void classify_pool(const struct draws *d, struct predict_behaviour *b)

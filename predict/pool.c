@@ -3,8 +3,8 @@
 
 #include "predict/internal.h"
 
-/* Richter et al. 2016: 21 % of carrier NATs show pool addresses; most home NATs have one. */
-#define P_FIXED 0.9
+/* Richter et al. 2016: 21 % of carrier NATs show pool addresses, most of them paired; home NATs have one. */
+#define P_FIXED 0.97
 /* A host with one address may be moved to another. */
 #define P_MOVED 0.01
 

@@ -172,7 +172,7 @@ static const struct {
 #define N_STEPS (sizeof(steps) / sizeof(steps[0]))
 /* Any other step that the gaps have in common, up to this. */
 #define MOST_STEP   1024
-#define P_ODD_STEP  0.02
+#define P_ODD_STEP  (0.05 / MOST_STEP) /* of each */
 #define KNOWN_WORTH 20.0
 
 static int gcd(int a, int b)
