@@ -97,7 +97,7 @@ static void allocators(void **state)
     expect_ports(&(struct nat){.sequences = 1, .step = {-100}}, 5, PREDICT_PORTS_SEQUENTIAL, -100);
     expect_ports(&(struct nat){.lo = 1024, .hi = 65535}, 6, PREDICT_PORTS_RANDOM, 0);
     expect_ports(&(struct nat){.lo = 50001, .hi = 65535}, 12, PREDICT_PORTS_RANDOM, 0);
-    expect_ports(&(struct nat){.lo = 20000, .hi = 20250}, 32, PREDICT_PORTS_BAND, 0);
+    expect_ports(&(struct nat){.lo = 20100, .hi = 20350}, 32, PREDICT_PORTS_BAND, 0);
     expect_ports(&(struct nat){.lo = 1024, .hi = 65535, .addresses = 4}, 12, PREDICT_PORTS_RANDOM, 0);
 }
 
