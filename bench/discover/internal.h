@@ -20,7 +20,7 @@
 struct test;
 typedef void stage_fn(struct test *t);
 
-#define TEST_OPS 64
+#define TEST_OPS 128
 
 struct test {
     struct discover *d;
@@ -266,6 +266,9 @@ extern stage_fn *const tcp_contact[],
 /* What follows from the observations of all tests (judge.c). */
 void judge_mapping(struct discover *d, const union base_ep mapped[4]);
 void judge_allocation(struct discover *d);
+/* A narrow range: a block or a band? Where it ends takes more samples to tell: judge_narrow() then looks at all. */
+bool allocation_narrow(const struct discover *d);
+void judge_narrow(struct discover *d);
 void judge_filtering(struct discover *d);
 void judge_holes(struct discover *d);
 /* What a SYN that nobody asked for got; unused: at a port without a mapping. */

@@ -192,12 +192,20 @@ static void allocation_second(struct test *t)
 
 static void allocation_judge(struct test *t)
 {
-    for (unsigned i = 0; i < t->n; i++)
-        link_close(t->ops[i]);
     judge_allocation(t->d);
+    if (allocation_narrow(t->d))
+        connect_from_fresh(t, t->d->config.samples);
 }
 
-stage_fn *const tcp_allocation[] = {allocation_first, allocation_pause, allocation_second, allocation_judge, NULL};
+static void allocation_refine(struct test *t)
+{
+    for (unsigned i = 0; i < t->n; i++)
+        link_close(t->ops[i]);
+    judge_narrow(t->d);
+}
+
+stage_fn *const tcp_allocation[] = {allocation_first, allocation_pause,  allocation_second,
+                                    allocation_judge, allocation_refine, NULL};
 
 /* ---- filtering and unsolicited SYNs ---------------------------------------------------------- */
 
@@ -409,13 +417,20 @@ static void hairpin_connect(struct test *t)
     struct discover *d = t->d;
     struct link *a = t->ops[0], *b = t->ops[1];
     if (!good(a) || !good(b) || d->result.behaviour.mapping.value == PREDICT_MAPPING_NONE) {
-        if (good(a) && good(b))
-            note(d, PREDICT_HAIRPIN, "there is no NAT");
+        note(d, PREDICT_HAIRPIN, "%s", good(a) && good(b) ? "there is no NAT" : "a connection to the server failed");
         test_end(t);
         return;
     }
-    if (slot_listen(a->slot) < 0 || slot_listen(b->slot) < 0 || slot_syn(a->slot, &b->answer.mapped) < 0 ||
-        slot_syn(b->slot, &a->answer.mapped) < 0) {
+    int err = slot_listen(a->slot);
+    if (err == 0)
+        err = slot_listen(b->slot);
+    if (err == 0)
+        err = slot_syn(a->slot, &b->answer.mapped);
+    if (err == 0)
+        err = slot_syn(b->slot, &a->answer.mapped);
+    /* The first SYN may have come back already, and waits at the second port's listener. */
+    if (err < 0 && err != -EADDRNOTAVAIL) {
+        note(d, PREDICT_HAIRPIN, "cannot connect to our own mapped endpoint: %s", strerror(-err));
         test_end(t);
         return;
     }

@@ -130,9 +130,17 @@ static void allocation_second(struct test *t)
 static void allocation_judge(struct test *t)
 {
     judge_allocation(t->d);
+    if (allocation_narrow(t->d))
+        ask_from_fresh(t, t->d->config.samples);
 }
 
-stage_fn *const udp_allocation[] = {allocation_first, allocation_pause, allocation_second, allocation_judge, NULL};
+static void allocation_refine(struct test *t)
+{
+    judge_narrow(t->d);
+}
+
+stage_fn *const udp_allocation[] = {allocation_first, allocation_pause,  allocation_second,
+                                    allocation_judge, allocation_refine, NULL};
 
 /* ---- filtering: RFC 5780, 4.4 ------------------------------------------------------------------ */
 
