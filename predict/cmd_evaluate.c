@@ -67,8 +67,8 @@ static void count_lines(struct job *j)
     for (int c; (c = getc_unlocked(file)) != EOF;)
         j->lines += c == '\n';
     fclose(file);
-    j->every = (j->lines + j->max - 1) / j->max;
-    j->every = j->every ? j->every : 1;
+    /* The first line is the header. */
+    j->every = j->lines > 1 ? (j->lines - 1 + j->max - 1) / j->max : 1;
 }
 
 static bool replay(struct job *j)
