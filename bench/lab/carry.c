@@ -5,8 +5,8 @@
  * A host behind a shared NAT is in that one's inside network: its packets go to its neighbour there over their two
  * links, or over its own link to the shared NAT, which sends them on from its own place as a host would.
  *
- * TUN devices are polled through the ring and drained with plain read(): a TUN read submitted to io_uring is handed
- * to a worker thread, which costs fifty times as much.
+ * TUN devices are polled through the ring and drained with plain read(): a TUN read in io_uring that finds nothing
+ * waits in its own poll, or in a worker thread, which costs fifty times as much. Writes are gathered (device.c).
  */
 #include <errno.h>
 #include <poll.h>
@@ -18,8 +18,6 @@
 
 /* Packets taken from one TUN before the others and the timer get their turn. */
 #define BATCH 128
-/* The largest IP packet. */
-#define PACKET_MAX 65536
 /* The delay queue: two full sprays of all ports in flight, and a second of a gigabit. */
 #define QUEUE_PARCELS 262144
 #define QUEUE_BYTES   (128u << 20)
@@ -48,18 +46,10 @@ static void arm(struct lab *lab);
 
 static void put(struct lab_host *to, uint8_t *data, size_t len)
 {
-    struct lab_counters *c = &to->lab->counters;
-    if (to->shared) {
+    if (to->shared)
         enter(to, data, len);
-        return;
-    }
-    ssize_t n = write(to->tun, data, len);
-    if (n == (ssize_t)len) {
-        c->packets++;
-        c->bytes += len;
-    } else {
-        c->overflow++;
-    }
+    else
+        lab_devices_write(to->lab, to->tun, data, len);
 }
 
 /* What came out of a host's NAT. */
@@ -82,7 +72,7 @@ static void deliver(struct lab_host *to, uint8_t *data, size_t len)
     }
     packet.data = data;
     packet.len = len;
-    carry(to, lab_box_pass(&to->box, LAB_NAT_IN, &packet, base_now_ns()), &packet);
+    carry(to, lab_box_pass(&to->box, LAB_NAT_IN, &packet, lab->now_ns), &packet);
     uint64_t next = lab_box_next(&to->box);
     if (next < lab->nat_ns) {
         lab->nat_ns = next;
@@ -117,7 +107,7 @@ static void arrive(struct lab_host *to, uint32_t stage, uint8_t *data, size_t le
 /* Delivering rewrites a packet, and a copy of it may be needed still. */
 static void arrive_copy(struct lab_host *to, uint32_t stage, const uint8_t *data, size_t len)
 {
-    uint8_t copy[PACKET_MAX];
+    uint8_t copy[LAB_PACKET_MAX];
     memcpy(copy, data, len);
     arrive(to, stage, copy, len);
 }
@@ -229,15 +219,18 @@ static void timer_done(struct loop_op *op, int res)
     uint64_t now = base_now_ns();
     lab->fired_ns = now;
     for (int i = 0; i < BATCH && (parcel = lab_queue_pop(&lab->queue, now)); i++) {
+        lab->now_ns = base_now_ns();
         if (parcel->stage == STAGE_DOWN) {
             cross_down(parcel, now);
         } else {
-            lab_lateness_add(&lab->late, base_now_ns() - parcel->due_ns);
+            lab_lateness_add(&lab->late, lab->now_ns - parcel->due_ns);
             arrive(parcel->to, parcel->stage, parcel->data, parcel->len);
         }
         free(parcel);
     }
-    serve_nats(lab, base_now_ns());
+    lab->now_ns = base_now_ns();
+    serve_nats(lab, lab->now_ns);
+    lab_devices_flush(lab);
     arm(lab);
 }
 
@@ -273,7 +266,7 @@ static void forward(struct lab_host *from, uint8_t *data, size_t len)
 {
     struct lab *lab = from->lab;
     struct lab_packet packet;
-    uint64_t now = base_now_ns();
+    uint64_t now = lab->now_ns;
     if (!lab_packet_parse(data, len, &packet) || grow_last(from) < 0) {
         lab->counters.malformed++;
         return;
@@ -309,7 +302,7 @@ static void enter(struct lab_host *shared, uint8_t *data, size_t len)
     if (lab_packet_parse(data, len, &packet) && grow_last(shared) == 0)
         to = lab_directory_find(&shared->inside, packet.dst);
     if (to)
-        cross_in(shared, to, data, packet.len, base_now_ns());
+        cross_in(shared, to, data, packet.len, shared->lab->now_ns);
     else
         shared->lab->counters.no_route++;
 }
@@ -325,25 +318,28 @@ static void leave(struct lab_host *host, uint8_t *data, size_t len)
     }
     packet.data = data;
     packet.len = len;
-    carry(host, lab_box_pass(&host->box, LAB_NAT_OUT, &packet, base_now_ns()), &packet);
+    carry(host, lab_box_pass(&host->box, LAB_NAT_OUT, &packet, host->lab->now_ns), &packet);
 }
 
 static void tun_readable(struct loop_op *op, int res)
 {
     struct lab_host *host = op->owner;
-    uint8_t buf[PACKET_MAX];
+    uint8_t buf[LAB_PACKET_MAX];
     ssize_t n;
     /* A device that only reports errors would be polled for ever. */
     if (host->lab->stopping || res < 0 || !(res & POLLIN))
         return;
-    for (int i = 0; i < BATCH && (n = read(host->tun, buf, sizeof(buf))) > 0; i++)
+    for (int i = 0; i < BATCH && (n = read(host->tun, buf, sizeof(buf))) > 0; i++) {
+        host->lab->now_ns = base_now_ns();
         leave(host, buf, (size_t)n);
+    }
+    lab_devices_flush(host->lab);
     loop_poll(host->lab->loop, op, host->tun, POLLIN);
 }
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
-void lab_carry_init(struct lab *lab)
+int lab_carry_init(struct lab *lab)
 {
     base_ep_parse_addr(ROUTER_V4, &router_v4);
     base_ep_parse_addr(ROUTER_V6, &router_v6);
@@ -351,6 +347,7 @@ void lab_carry_init(struct lab *lab)
     lab->nat_ns = UINT64_MAX;
     lab_queue_init(&lab->queue, QUEUE_PARCELS, QUEUE_BYTES);
     loop_op_init(&lab->timer, timer_done, lab);
+    return lab_devices_create(&lab->devices);
 }
 
 void lab_carry_join(struct lab_host *host, const struct lab_link *link)
@@ -390,6 +387,7 @@ void lab_carry_stop(struct lab *lab)
     while (ops_pending(lab) && loop_run_once(lab->loop, BASE_NS_PER_S) == 0)
         ;
     lab_queue_free(&lab->queue);
+    lab_devices_destroy(lab->devices);
 }
 
 /* Packets of the kept connection: to or from that endpoint. */

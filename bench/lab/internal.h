@@ -91,6 +91,8 @@ struct lab {
     uint64_t timer_ns; /* when the pending timer fires */
     uint64_t fired_ns; /* when it last did */
     uint64_t nat_ns;   /* no NAT has anything to do before */
+    uint64_t now_ns;   /* of the packet that is on its way now */
+    struct lab_devices *devices;
     struct lab_lateness late;
     struct lab_counters counters;
     union base_ep keep;
@@ -100,7 +102,8 @@ struct lab {
 
 /* ---- carry.c --------------------------------------------------------------------------------- */
 
-void lab_carry_init(struct lab *lab);
+/* 0 or -ENOMEM. */
+int lab_carry_init(struct lab *lab);
 /* Ends the ops: runs the loop until they have completed. Frees what is under way. */
 void lab_carry_stop(struct lab *lab);
 /* Drops what is under way, but for the connections to lab->keep; the links begin anew. */
@@ -109,6 +112,20 @@ void lab_carry_reset(struct lab *lab);
 void lab_carry_join(struct lab_host *host, const struct lab_link *link);
 void lab_carry_start(struct lab_host *host);
 void lab_carry_leave(struct lab_host *host);
+
+/* ---- device.c -------------------------------------------------------------------------------- */
+
+/* The largest IP packet. */
+#define LAB_PACKET_MAX 65536
+/* Packets of one system call: enough to share its cost, few enough that the first does not wait for the last. */
+#define LAB_DEVICE_BATCH 32
+
+/* 0 or -ENOMEM. */
+int lab_devices_create(struct lab_devices **out);
+void lab_devices_destroy(struct lab_devices *devices);
+/* Takes a copy; it is written when the lab flushes, and counted then. */
+void lab_devices_write(struct lab *lab, int tun, const uint8_t *data, size_t len);
+void lab_devices_flush(struct lab *lab);
 
 /* ---- lab.c ----------------------------------------------------------------------------------- */
 

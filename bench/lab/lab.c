@@ -27,14 +27,18 @@
 int lab_create(struct lab **out, struct loop *loop, uint64_t seed, char err[LAB_ERROR_LEN])
 {
     struct lab *lab = calloc(1, sizeof(*lab));
-    if (!lab) {
-        snprintf(err, LAB_ERROR_LEN, "no memory for the lab");
-        return -ENOMEM;
+    int res = lab ? 0 : -ENOMEM;
+    if (lab) {
+        lab->loop = loop;
+        lab->seed = seed;
+        lab_spawner_init(&lab->spawner);
+        res = lab_carry_init(lab);
     }
-    lab->loop = loop;
-    lab->seed = seed;
-    lab_carry_init(lab);
-    lab_spawner_init(&lab->spawner);
+    if (res < 0) {
+        free(lab);
+        snprintf(err, LAB_ERROR_LEN, "no memory for the lab");
+        return res;
+    }
     *out = lab;
     return 0;
 }

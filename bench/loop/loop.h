@@ -98,4 +98,23 @@ int loop_signal_fd(void);
 /* Closes fd; res is close()'s. */
 void loop_close(struct loop *loop, struct loop_op *op, int fd);
 
+/*
+ * Many small writes to descriptors that never make them wait, in order, in one system call. Nothing of the loop:
+ * done when the call returns. Where the kernel would leave them to worker threads, or has no ring to give, plain calls
+ * are made instead; so creating one cannot fail (*out may be NULL, which is one with plain calls).
+ */
+struct loop_batch;
+struct loop_io {
+    int fd;
+    int res; /* as of write(), or -errno */
+    const void *data;
+    size_t len;
+};
+
+/* `entries` at most go into one system call. */
+void loop_batch_create(struct loop_batch **out, unsigned entries);
+void loop_batch_destroy(struct loop_batch *batch);
+bool loop_batch_is_plain(const struct loop_batch *batch);
+void loop_batch_write(struct loop_batch *batch, struct loop_io *ios, unsigned n);
+
 #endif

@@ -4,6 +4,9 @@
  * Pins: a way up that acts on what comes down, copies that are damaged by being delivered twice, held packets that
  * nobody passes, a rate that is exceeded, or shared wrongly by two senders, and what a link did that is not counted.
  */
+#include <net/if.h>
+#include <sys/ioctl.h>
+
 #include "tests/lab/world.h"
 
 #define MS BASE_NS_PER_MS
@@ -180,12 +183,42 @@ static void reset_empties_the_queue(void **state)
     world_free(&w);
 }
 
+static void set_down(struct lab_host *host)
+{
+    struct ifreq req = {.ifr_flags = 0};
+    int fd = sock_in(host, SOCK_DGRAM, 0);
+    strcpy(req.ifr_name, LAB_HOST);
+    assert_int_equal(ioctl(fd, SIOCSIFFLAGS, &req), 0);
+    close(fd);
+}
+
+/* A command in a host may do that; the others' packets go on. */
+static void a_device_that_is_down_takes_nothing(void **state)
+{
+    (void)state;
+    struct world w = world_of((struct lab_link){0}, (struct lab_link){0});
+    int a = sock_in(w.a, SOCK_DGRAM, PORT), b = sock_in(w.b, SOCK_DGRAM, PORT);
+    set_down(w.s);
+    send_numbered(a, "203.0.113.9", 1, 20);
+    send_numbered(a, "198.51.100.2", 1, 20);
+    for (uint32_t i = 1; i <= 20; i++)
+        assert_int_equal(next_number(&w, b, MUST_NS), i);
+    assert_int_equal(counters(&w).overflow, 20);
+    assert_int_equal(counters(&w).packets, 20);
+    close(a), close(b);
+    world_free(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(loss_has_a_direction),    cmocka_unit_test(delay_and_copies_have_a_direction),
-        cmocka_unit_test(held_packets_are_passed), cmocka_unit_test(rate_is_held),
-        cmocka_unit_test(a_way_down_is_shared),    cmocka_unit_test(reset_empties_the_queue),
+        cmocka_unit_test(loss_has_a_direction),
+        cmocka_unit_test(delay_and_copies_have_a_direction),
+        cmocka_unit_test(held_packets_are_passed),
+        cmocka_unit_test(rate_is_held),
+        cmocka_unit_test(a_way_down_is_shared),
+        cmocka_unit_test(reset_empties_the_queue),
+        cmocka_unit_test(a_device_that_is_down_takes_nothing),
     };
     return world_run(tests);
 }
