@@ -74,7 +74,7 @@ static void ask_read(struct ask *ask, const uint8_t *buf, size_t len, const unio
         }
         verdict = DISCOVER_OTHER_ORIGIN;
     }
-    if (verdict == DISCOVER_ANSWER && !ask->options.delay_ms)
+    if (verdict == DISCOVER_ANSWER && !ask->options.delay_ms && ask->port == ask->asker)
         sample_add(d, &ask->port->local, &ask->to, &ask->answer.mapped, ask->answered_ns);
     ask_end(ask, verdict);
 }
@@ -85,7 +85,7 @@ static void ask_send(struct ask *ask)
     if (ask->sent_ns == 0)
         ask->sent_ns = base_now_ns();
     /* What cannot be sent now is lost like any datagram. */
-    (void)!sendto(ask->port->fd, ask->request.bytes, ask->request.len, MSG_DONTWAIT | MSG_NOSIGNAL, &ask->to.sa,
+    (void)!sendto(ask->asker->fd, ask->request.bytes, ask->request.len, MSG_DONTWAIT | MSG_NOSIGNAL, &ask->to.sa,
                   base_ep_len(&ask->to));
     ask->tries--;
     loop_timer(d->loop, &ask->timer, base_now_ns() + ask->rto_ns);
@@ -110,7 +110,8 @@ struct ask *ask_start(struct test *t, struct port *port, const union base_ep *to
     if (!ask)
         return NULL;
     struct discover *d = port->d;
-    *ask = (struct ask){.item = {.stop = ask_stop, .pending = ask_pending}, .d = d, .test = t, .port = port, .to = *to};
+    *ask = (struct ask){
+        .item = {.stop = ask_stop, .pending = ask_pending}, .d = d, .test = t, .port = port, .asker = port, .to = *to};
     ask->options = options ? *options : plain;
     ask->tries = tries ? tries : TRIES;
     ask->rto_ns = d->result.rtt_ns ? 2 * d->result.rtt_ns : RTO_FIRST;

@@ -94,8 +94,9 @@ struct ask {
     struct item item;
     struct discover *d;
     struct test *test;
-    struct port *port;
-    struct ask *next; /* of this port */
+    struct port *port;  /* where the answer comes, */
+    struct port *asker; /* and where the question leaves */
+    struct ask *next;   /* of this port */
     union base_ep to;
     struct request request;
     struct request_options options;

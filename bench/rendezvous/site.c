@@ -66,6 +66,15 @@ static void pair(const struct rendezvous_config *config, struct site *sites, siz
     }
 }
 
+/* Without an alternate address: at least another port of the same one, where there is one. */
+static void pair_ports(struct site *sites, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        for (size_t k = 1; k < n && sites[i].twin[1] == SIZE_MAX; k++)
+            if (base_ep_same_addr(&sites[i].ep, &sites[(i + k) % n].ep))
+                sites[i].twin[1] = (i + k) % n;
+}
+
 /* RFC 5780 needs one address with two ports, and another with the same two. */
 static const char *alternate_fits(const struct rendezvous_config *config)
 {
@@ -149,6 +158,8 @@ int site_plan(const struct rendezvous_config *config, struct site *sites, size_t
         return refuse(why, cap, bad);
     if (base_ep_is_set(&config->alternate))
         add_alternates(config, sites, n);
+    else
+        pair_ports(sites, *n);
     bad = config->sample_ports ? add_samples(config, sites, n) : NULL;
     return bad ? refuse(why, cap, bad) : 0;
 }
