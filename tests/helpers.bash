@@ -20,3 +20,13 @@ wait_for() {
 lines_in() {
     [ "$(wc -l <"$1" 2>/dev/null || echo 0)" -ge "$2" ]
 }
+
+# A free port with a free successor, below the kernel's own range.
+free_port() {
+    local port
+    for _ in $(seq 50); do
+        port=$((13000 + RANDOM % 12000))
+        ss -Hltun "sport >= :$port and sport <= :$((port + 1))" | grep -q . || break
+    done
+    echo "$port"
+}

@@ -397,6 +397,23 @@ int campaign_program_dir(char out[PATH_MAX]);
 /* mkdir -p. 0, or -errno. */
 int campaign_make_dirs(const char *path);
 
+/* ---- options that subcommands share (common.c) ------------------------------------------------ */
+
+struct argp;
+
+struct campaign_common {
+    const char *profiles; /* NULL = where they are */
+    struct campaign_pcap pcap;
+};
+
+/* As an argp child; its input is a struct campaign_common. */
+extern const struct argp campaign_common_argp;
+/* The folder of the profiles. */
+void campaign_profile_dir(const struct campaign_common *common, char out[PATH_MAX]);
+
+/* Gives what `sudo` made to the user who called it ($SUDO_UID, $SUDO_GID): path and all that is in it. */
+void campaign_give_back(const char *path);
+
 /* ---- subcommands ----------------------------------------------------------------------------- */
 
 int campaign_cmd_run(int argc, char **argv);

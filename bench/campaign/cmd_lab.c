@@ -23,18 +23,15 @@ enum {
     KEY_RATE,
     KEY_LINK,
     KEY_SEED,
-    KEY_PROFILES,
-    KEY_PCAP,
-    KEY_PCAP_LIMIT
 };
 
 enum { HOST_A, HOST_B, HOST_S, HOSTS };
 
 struct options {
-    const char *nat_a, *nat_b, *profiles;
+    const char *nat_a, *nat_b;
     const char *run[HOSTS];
     struct campaign_link link;
-    struct campaign_pcap pcap;
+    struct campaign_common common;
     uint64_t seed;
 };
 
@@ -52,9 +49,6 @@ static const struct argp_option option_table[] = {
     {"run-a", KEY_RUN_A, "CMD", 0, "run this in host a, with /bin/sh -c", 3},
     {"run-b", KEY_RUN_B, "CMD", 0, "run this in host b", 3},
     {"run-s", KEY_RUN_S, "CMD", 0, "run this in host s, the server; it is stopped when a and b have ended", 3},
-    {"pcap", KEY_PCAP, "DIR", 0, "write what passes each host's interfaces into DIR, until Ctrl-C or the end", 4},
-    {"pcap-limit", KEY_PCAP_LIMIT, "SIZE", 0, "how long one of these files may grow (64M)", 4},
-    {"profiles", KEY_PROFILES, "DIR", 0, "where the NAT profiles are", 4},
     {NULL, 0, NULL, 0, NULL, 0},
 };
 
@@ -99,6 +93,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
     struct options *o = state->input;
     switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &o->common;
+        return 0;
     case KEY_A:
         o->nat_a = arg;
         return 0;
@@ -134,18 +131,6 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
     case KEY_RUN_B:
     case KEY_RUN_S:
         o->run[key - KEY_RUN_A] = arg;
-        return 0;
-    case KEY_PROFILES:
-        o->profiles = arg;
-        return 0;
-    case KEY_PCAP:
-        if (!*arg)
-            argp_error(state, "--pcap needs the name of a folder");
-        o->pcap.dir = arg;
-        return 0;
-    case KEY_PCAP_LIMIT:
-        if (campaign_parse_size(arg, &o->pcap.limit) < 0)
-            argp_error(state, "--pcap-limit %s: write a size like 500k, 64M or 1G", arg);
         return 0;
     case ARGP_KEY_END:
         if (!o->nat_a || !o->nat_b)
@@ -324,8 +309,8 @@ static int build(struct show *s, const struct campaign_side *nat_a, const struct
         return res;
     }
     res = campaign_hosts_create(&s->hosts, s->loop, s->options->seed, nat_a, nat_b, &s->options->link, err);
-    if (res == 0 && s->options->pcap.dir)
-        res = campaign_pcap_start(s->hosts.lab, s->options->pcap.dir, s->options->pcap.limit, err);
+    if (res == 0 && s->options->common.pcap.dir)
+        res = campaign_pcap_start(s->hosts.lab, s->options->common.pcap.dir, s->options->common.pcap.limit, err);
     if (res < 0)
         base_error("%s", err);
     else
@@ -339,7 +324,7 @@ static int read_side(const struct options *o, const char *name, struct campaign_
                      struct campaign_side *out)
 {
     char dir[PATH_MAX], err[CAMPAIGN_ERROR_LEN];
-    snprintf(dir, sizeof(dir), "%s%s", o->profiles ? o->profiles : campaign_data_dir(), o->profiles ? "" : "/profiles");
+    campaign_profile_dir(&o->common, dir);
     int res = campaign_side_read(name, dir, profiles, out, err);
     if (res < 0)
         base_error("%s", err);
@@ -348,8 +333,9 @@ static int read_side(const struct options *o, const char *name, struct campaign_
 
 int campaign_cmd_lab(int argc, char **argv)
 {
-    static const struct argp argp = {option_table, parse_option, NULL, doc, NULL, NULL, NULL};
-    struct options o = {.seed = 1, .pcap.limit = CAMPAIGN_PCAP_LIMIT};
+    static const struct argp_child children[] = {{&campaign_common_argp, 0, NULL, 0}, {NULL, 0, NULL, 0}};
+    static const struct argp argp = {option_table, parse_option, NULL, doc, children, NULL, NULL};
+    struct options o = {.seed = 1};
     static struct campaign_profiles profiles;
     struct campaign_side nat_a, nat_b;
     struct show s;
@@ -367,5 +353,7 @@ int campaign_cmd_lab(int argc, char **argv)
         return BASE_EXIT_USAGE;
     int status = run_show(&s, !root);
     show_end(&s);
+    if (o.common.pcap.dir)
+        campaign_give_back(o.common.pcap.dir);
     return status;
 }

@@ -30,9 +30,9 @@ enum {
 };
 
 struct options {
-    const char *campaign, *out, *filter, *profiles;
+    const char *campaign, *out, *filter;
     uint64_t trials, parallel, seed;
-    struct campaign_pcap pcap;
+    struct campaign_common common;
     bool resume, has_trials, has_parallel, has_seed;
 };
 
@@ -43,9 +43,6 @@ static const struct argp_option option_table[] = {
     {"parallel", KEY_PARALLEL, "N", 0, "cells at once, or auto, instead of the file's", 2},
     {"seed", KEY_SEED, "N", 0, "instead of the file's", 2},
     {"filter", KEY_FILTER, "GLOB", 0, "only the cells whose name (NAT-A/NAT-B/TECHNIQUE/LINK) matches", 2},
-    {"pcap", KEY_PCAP, "DIR", 0, "write what passes each host's interfaces into DIR, a folder a cell", 3},
-    {"pcap-limit", KEY_PCAP_LIMIT, "SIZE", 0, "how long one of these files may grow (64M)", 3},
-    {"profiles", KEY_PROFILES, "DIR", 0, "where the NAT profiles are", 4},
     {NULL, 0, NULL, 0, NULL, 0},
 };
 
@@ -77,6 +74,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
     struct options *o = state->input;
     switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &o->common;
+        return 0;
     case KEY_OUT:
         if (!*arg)
             argp_error(state, "--out needs the name of a folder");
@@ -100,18 +100,6 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
         return 0;
     case KEY_FILTER:
         o->filter = arg;
-        return 0;
-    case KEY_PROFILES:
-        o->profiles = arg;
-        return 0;
-    case KEY_PCAP:
-        if (!*arg)
-            argp_error(state, "--pcap needs the name of a folder");
-        o->pcap.dir = arg;
-        return 0;
-    case KEY_PCAP_LIMIT:
-        if (campaign_parse_size(arg, &o->pcap.limit) < 0)
-            argp_error(state, "--pcap-limit %s: write a size like 500k, 64M or 1G", arg);
         return 0;
     case ARGP_KEY_ARG:
         if (o->campaign)
@@ -172,8 +160,7 @@ static int read_plan(struct plan *p)
 {
     const struct options *o = &p->options;
     char path[PATH_MAX], err[CAMPAIGN_ERROR_LEN];
-    snprintf(p->profile_dir, PATH_MAX, "%s%s", o->profiles ? o->profiles : campaign_data_dir(),
-             o->profiles ? "" : "/profiles");
+    campaign_profile_dir(&o->common, p->profile_dir);
     find_campaign(o->campaign, path);
     int res = campaign_config_read(path, p->profile_dir, &p->config, err);
     if (res < 0) {
@@ -310,13 +297,16 @@ static int measure(struct plan *p, struct loop *loop)
                                .tallies = p->tallies,
                                .n = p->n,
                                .program_dir = p->program_dir,
-                               .pcap = p->options.pcap,
+                               .pcap = p->options.common.pcap,
                                .results = &results,
                                .loop = loop,
                                .parallel = parallel_of(p)};
     res = campaign_coordinate(&run);
     int status = conclude(p, &run, res == 0 && !run.signal);
     campaign_results_close(&results);
+    campaign_give_back(results.dir);
+    if (run.pcap.dir)
+        campaign_give_back(run.pcap.dir);
     return status;
 }
 
@@ -328,7 +318,7 @@ static int run_plan(struct plan *p)
     if (res < 0)
         base_error("this program's own place is not to be found: %s", strerror(-res));
     if (res < 0 || read_plan(p) < 0 || check_programs(p) < 0 || check_open_files(p) < 0 || make_tallies(p) < 0 ||
-        campaign_pcap_prepare(&p->options.pcap) < 0)
+        campaign_pcap_prepare(&p->options.common.pcap) < 0)
         return BASE_EXIT_USAGE;
     if (lab_enter(err) < 0) {
         base_error("%s", err);
@@ -346,13 +336,13 @@ static int run_plan(struct plan *p)
 
 int campaign_cmd_run(int argc, char **argv)
 {
-    static const struct argp argp = {option_table, parse_option, "CAMPAIGN", doc, NULL, NULL, NULL};
+    static const struct argp_child children[] = {{&campaign_common_argp, 0, NULL, 0}, {NULL, 0, NULL, 0}};
+    static const struct argp argp = {option_table, parse_option, "CAMPAIGN", doc, children, NULL, NULL};
     struct plan *p = calloc(1, sizeof(*p));
     if (!p) {
         base_error("no memory");
         return BASE_EXIT_USAGE;
     }
-    p->options.pcap.limit = CAMPAIGN_PCAP_LIMIT;
     argp_parse(&argp, argc, argv, 0, NULL, &p->options);
     int status = run_plan(p);
     plan_free(p);

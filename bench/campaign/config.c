@@ -374,10 +374,11 @@ static const struct key *find_key(const char *section, const char *name)
 static int no_key(struct reading *r, const char *section, const char *name)
 {
     if (strcmp(section, "campaign") != 0)
-        return *section
-                   ? refuse(r, r->line, "there is no section [%.40s]; use [campaign], [link], [link NAME], [technique LABEL] or [expect]",
-                            section)
-                   : refuse(r, r->line, "'%.40s' stands before any section; begin with [campaign]", name);
+        return *section ? refuse(r, r->line,
+                                 "there is no section [%.40s]; use [campaign], [link], [link NAME], [technique LABEL] "
+                                 "or [expect]",
+                                 section)
+                        : refuse(r, r->line, "'%.40s' stands before any section; begin with [campaign]", name);
     char names[160] = "";
     for (size_t i = 0; i < N_KEYS; i++)
         if (strcmp(keys[i].section, section) == 0)

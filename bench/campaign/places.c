@@ -30,6 +30,14 @@ int campaign_program_dir(char out[PATH_MAX])
     return 0;
 }
 
+static int make_dir(const char *path)
+{
+    if (mkdir(path, 0777) < 0)
+        return errno == EEXIST ? 0 : -1;
+    campaign_give_back(path);
+    return 0;
+}
+
 int campaign_make_dirs(const char *path)
 {
     char buf[PATH_MAX];
@@ -41,9 +49,9 @@ int campaign_make_dirs(const char *path)
         if (*p != '/')
             continue;
         *p = '\0';
-        if (mkdir(buf, 0777) < 0 && errno != EEXIST)
+        if (make_dir(buf) < 0)
             return -errno;
         *p = '/';
     }
-    return mkdir(buf, 0777) < 0 && errno != EEXIST ? -errno : 0;
+    return make_dir(buf) < 0 ? -errno : 0;
 }

@@ -34,8 +34,8 @@ static json_t *techniques_json(const struct campaign_config *c)
         const struct campaign_choice *choice = &c->techniques[i];
         json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "label", choice->label, "technique",
                                               choice->technique->name, "program", choice->technique->program,
-                                              "transport", choice->technique->transport, "mode", choice->mode, "options",
-                                              choice->options));
+                                              "transport", choice->technique->transport, "mode", choice->mode,
+                                              "options", choice->options));
     }
     return list;
 }

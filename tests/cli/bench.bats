@@ -3,6 +3,8 @@
 # that starts something or gives the wrong status; a trial lost, repeated or dropped from the denominator when programs
 # die, hang or lie, when the campaign is killed, and when it is resumed.
 
+load ../helpers
+
 setup_file()
 {
     export FAKE_DIR=$BATS_FILE_TMPDIR/bin
@@ -222,6 +224,15 @@ refused()
     [ "$(wc -l <out/summary.csv)" = 9 ]
     grep -q '^open/linux-strict/simopen/rtt0,open,linux-strict,simopen,plain,tcp,rtt0,0,6,6,1.000000,' out/summary.csv
     [[ $output == *"results: out"* && $output == *"6/6"* && $output == *"0/6"* ]]
+}
+
+@test "what sudo makes belongs to the user who called it" {
+    needs_root
+    SUDO_UID=12345 SUDO_GID=23456 run bench run c.ini --out new/out --pcap caught --filter 'open/open/simopen/*'
+    [ "$status" = 0 ] || { echo "$output"; false; }
+    [ "$(stat -c %u:%g new new/out new/out/trials.jsonl new/out/summary.csv caught caught/*/s.pcap | sort -u)" = 12345:23456 ]
+    SUDO_UID=nobody SUDO_GID=23456 run bench run c.ini --out mine --filter 'open/open/simopen/*'
+    [ "$(stat -c %u mine/run.json)" = 0 ]
 }
 
 @test "expectations: each violated one has a line, status 2" {

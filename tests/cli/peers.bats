@@ -16,16 +16,6 @@ teardown() {
     rm -rf "$DIR"
 }
 
-# A free port and its successor, from the seldom used ones below the test's own.
-free_port() {
-    local port
-    for _ in $(seq 50); do
-        port=$((13000 + RANDOM % 6000))
-        ss -Hltun "sport >= :$port and sport <= :$((port + 1))" | grep -q . || break
-    done
-    echo "$port"
-}
-
 # start_server [options]: rendezvous on $PORT, ready when this returns.
 start_server() {
     set_port "${PORT:-$(free_port)}"

@@ -3,6 +3,7 @@
 # clients that get wrong answers; garbage, floods and crowds that harm anybody else; records lost at a restart.
 
 bats_require_minimum_version 1.5.0
+load ../helpers
 
 setup() {
     DIR=$(mktemp -d)
@@ -14,16 +15,6 @@ setup() {
 teardown() {
     for pid in "${STARTED[@]}"; do kill "$pid" 2>/dev/null || true; done
     rm -rf "$DIR"
-}
-
-# A free port with a free successor, below the kernel's own range.
-free_port() {
-    local port
-    for _ in $(seq 50); do
-        port=$((19000 + RANDOM % 6000))
-        ss -Hltun "sport >= :$port and sport <= :$((port + 1))" | grep -q . || break
-    done
-    echo "$port"
 }
 
 # start [options]: rendezvous on $PORT, ready when this returns. $FEED, if set, becomes its stdin.
