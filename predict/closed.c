@@ -28,7 +28,7 @@ static double log_all_miss(double n, double a, double b)
         return -INFINITY;
     double sum = 0;
     if (a <= MANY_TERMS) {
-        for (double i = 0; i < a && sum > LOG_NOTHING; i++)
+        for (uint32_t i = 0; i < a && sum > LOG_NOTHING; i++)
             sum += log1p(-b / (n - i));
         return sum;
     }

@@ -61,8 +61,8 @@ static double first_candidate(const struct predict_side *side, unsigned mappings
 static unsigned make_grid(unsigned max, unsigned *grid)
 {
     unsigned n = 0;
-    for (double x = 1; x < max && n < MOST_GRID / 2; x = fmax(x + 1, x * RATIO))
-        grid[n++] = (unsigned)x;
+    for (unsigned x = 1; x < max && n < MOST_GRID / 2; x = (unsigned)fmax(x + 1.0, x * RATIO))
+        grid[n++] = x;
     grid[n++] = max;
     return n;
 }

@@ -8,8 +8,8 @@
 /* A host with one address may be moved to another. */
 #define P_MOVED 0.01
 
-static const unsigned sizes[] = {2, 3, 4, 6, 8, 16};
-#define N_SIZES (sizeof(sizes) / sizeof(sizes[0]))
+#define N_SIZES 6
+static const unsigned sizes[N_SIZES] = {2, 3, 4, 6, 8, 16};
 
 /* log of the probability that n draws from a pool of this size show what was seen, up to the names of addresses. */
 static double log_arbitrary(unsigned size, unsigned seen, unsigned n)
@@ -27,7 +27,7 @@ void predict_pool(const struct draws *d, struct pool_belief *out)
         switches += d->d[i].address != d->d[i - 1].address;
     double log_fixed = log(P_FIXED) + switches * log(P_MOVED), log_w[N_SIZES], best = log_fixed;
     for (unsigned i = 0; i < N_SIZES; i++) {
-        log_w[i] = log((1 - P_FIXED) / N_SIZES) + log_arbitrary(sizes[i], d->pool_seen, d->n);
+        log_w[i] = log((1 - P_FIXED) / (double)N_SIZES) + log_arbitrary(sizes[i], d->pool_seen, d->n);
         best = fmax(best, log_w[i]);
     }
     sum = out->fixed = exp(log_fixed - best);

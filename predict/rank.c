@@ -97,7 +97,7 @@ static int by_density(const void *a, const void *b)
 static void make_cells(struct ranking *r)
 {
     const struct predict_model *m = r->m;
-    uint32_t edges[2 * MOST_COVERS];
+    uint32_t edges[2 * MOST_COVERS] = {0};
     unsigned n = 0;
     for (unsigned i = 0; i < m->n_covers; i++) {
         edges[n++] = m->covers[i].lo;

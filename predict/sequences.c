@@ -113,7 +113,8 @@ static void read_gaps(const struct fit *f, struct sequences *q, unsigned k)
         else
             add_gap(&q->gaps, (uint32_t)(gap / q->step - 1), m[i].t - m[i - 1].t);
     }
-    s->from = m[n - 1].port;
+    if (n > 0)
+        s->from = m[n - 1].port;
 }
 
 /* A direction for those that have shown none: as the others of its address, or up. */

@@ -219,16 +219,16 @@ static bool counter_init(struct counter *c, double mean, double dispersion)
 {
     double sum = 0;
     c->n = 0;
-    c->cdf = malloc(TABLE_MOST * sizeof(double));
+    c->cdf = calloc(TABLE_MOST, sizeof(double));
     if (!c->cdf)
         return false;
-    while (c->n < TABLE_MOST && (sum < 1 - 1e-13 || c->n <= mean)) {
+    do {
         c->cdf[c->n] = sum += mass_of(mean, dispersion, c->n);
         c->n++;
         /* Rounding may keep the sum below: past the mean no mass worth naming comes. */
         if (c->n > mean + 50 * sqrt(mean * dispersion) + 100 * dispersion)
             break;
-    }
+    } while (c->n < TABLE_MOST && (sum < 1 - 1e-13 || c->n <= mean));
     c->cdf[c->n - 1] = 2;
     for (uint32_t i = 0, x = 0; i < 1u << GUIDE_BITS; i++) {
         while (c->cdf[x] < (double)i / (1 << GUIDE_BITS))

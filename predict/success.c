@@ -20,12 +20,12 @@ static double covered(const struct predict_model *m, port_set *holes)
     double p = 0;
     for (unsigned i = 0; i < m->n_covers; i++) {
         const struct cover *c = &m->covers[i];
-        double in = 0;
+        uint32_t in = 0;
         for (unsigned a = 0; a < m->addresses; a++)
             for (uint32_t port = c->lo; port <= c->hi && (c->everywhere || a == m->last); port++)
                 in += predict_port_get(holes[a], port) && !predict_port_get(m->used[a], port);
         double miss = 1;
-        for (double h = 0; h < in && miss > 0; h++)
+        for (uint32_t h = 0; h < in && miss > 0; h++)
             miss *= predict_cover_miss(c->n, h, 1, m->probes);
         p += c->weight * (1 - miss);
     }

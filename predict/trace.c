@@ -53,8 +53,8 @@ static int bad(const char **why, const char *what)
 
 int predict_trace_parse(const char *line, size_t len, struct predict_sample *s, const char **why)
 {
-    const char *field[4];
-    size_t field_len[4], n = 0;
+    const char *field[4] = {line, line, line, line};
+    size_t field_len[4] = {0}, n = 0;
     while (len > 0 && (line[len - 1] == '\n' || line[len - 1] == '\r'))
         len--;
     for (const char *at = line, *end = line + len; n < 4; n++) {

@@ -54,8 +54,8 @@ static void make_samples(int how, struct predict_sample *s, unsigned n)
         };
 }
 
-/* ms to make the model and to rank. */
-static void rank(int how, unsigned probes, struct predict_candidate *out, double *create, double *ranked)
+/* ms to make the model and to rank, the worst so far. False: it could not be done. */
+static bool rank(int how, unsigned probes, struct predict_candidate *out, double *create, double *ranked)
 {
     struct predict_sample s[8];
     struct predict_query q = {.after = 0.1, .probes = probes, .interval = 0.001};
@@ -67,28 +67,30 @@ static void rank(int how, unsigned probes, struct predict_candidate *out, double
         double begin = seconds();
         struct predict_model *m = predict_model_create(PREDICT_MIXTURE, s, 8, NULL, &q);
         created += seconds() - begin;
-        if (!m)
-            exit(1);
         begin = seconds();
-        if (predict_rank(m, out, 64512, &rng) < 60000)
-            exit(1);
+        if (!m || predict_rank(m, out, 64512, &rng) < 60000) {
+            predict_model_free(m);
+            return false;
+        }
         total += seconds() - begin;
         predict_model_free(m);
     }
     *create = created / ROUNDS * 1e3 > *create ? created / ROUNDS * 1e3 : *create;
     *ranked = total / ROUNDS * 1e3 > *ranked ? total / ROUNDS * 1e3 : *ranked;
+    return true;
 }
 
 int main(void)
 {
     struct predict_candidate *out = malloc(64512 * sizeof(*out));
     double create = 0, ranked = 0, poisson = punch_rate(1, 1), bursts = punch_rate(4, 1), sweep = punch_rate(2, 8);
-    if (!out || poisson <= 0 || bursts <= 0 || sweep <= 0)
-        return 1;
+    bool good = out && poisson > 0 && bursts > 0 && sweep > 0;
     for (int how = 0; how < 3; how++)
-        for (unsigned probes = 1; probes <= 512; probes *= 8)
-            rank(how, probes, out, &create, &ranked);
+        for (unsigned probes = 1; good && probes <= 512; probes *= 8)
+            good = rank(how, probes, out, &create, &ranked);
     free(out);
+    if (!good)
+        return 1;
     printf("predict_punches_per_second %.0f\n", poisson < bursts ? poisson : bursts);
     printf("predict_sweeps_per_second %.0f\n", sweep);
     printf("predict_rank_ms %.3f\n", ranked);

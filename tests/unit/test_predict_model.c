@@ -158,6 +158,33 @@ static void behaviour_counts(void **state)
     predict_model_free(with);
 }
 
+/* N = 1, and K + M > N: certain, but for the chance that the NAT is another one. */
+static void the_least_ranges(void **state)
+{
+    (void)state;
+    static const struct {
+        uint16_t lo, hi;
+        unsigned m, k;
+    } at[] = {
+        {7000, 7000, 1, 1}, {7000, 7000, 5, 1}, {65535, 65535, 1, 1}, {1920, 2047, 100, 29}, {1920, 2047, 128, 1}};
+    for (size_t i = 0; i < sizeof(at) / sizeof(at[0]); i++) {
+        struct predict_behaviour b = {.range_lo = at[i].lo,
+                                      .range_hi = at[i].hi,
+                                      .ports = {PREDICT_PORTS_BLOCK, 1},
+                                      .pool_seen = 1,
+                                      .pool = {ep(9, 0)},
+                                      .samples = 50};
+        struct predict_query q = {.probes = at[i].m};
+        struct predict_model *m = predict_model_create(PREDICT_RANGE, NULL, 0, &b, &q);
+        size_t n = predict_rank(m, candidates, at[i].k, NULL);
+        assert_int_equal(n, at[i].k);
+        assert_true(predict_sum(candidates, n) > 0.9999);
+        for (size_t k = 0; k < n; k++)
+            assert_in_range(candidates[k].ep.port, at[i].lo, at[i].hi);
+        predict_model_free(m);
+    }
+}
+
 static void nothing_is_known(void **state)
 {
     (void)state;
@@ -449,6 +476,7 @@ int main(void)
         cmocka_unit_test(sequences_go_on),
         cmocka_unit_test(own_mappings_move_the_target),
         cmocka_unit_test(behaviour_counts),
+        cmocka_unit_test(the_least_ranges),
         cmocka_unit_test(nothing_is_known),
         cmocka_unit_test(standing_mappings),
         cmocka_unit_test(windows_of_others),
