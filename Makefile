@@ -43,10 +43,10 @@ synspray_SRC   := $(wildcard tcp_punch/synspray*.c)
 portspray_SRC  := $(wildcard udp_punch/portspray*.c)
 rendezvous_LIBS := record wire loop base
 bench_LIBS      := lab record loop base
-simopen_LIBS    := peer record wire loop base
-synspray_LIBS   := peer record wire loop base
+simopen_LIBS    := peer record wire loop base predict
+synspray_LIBS   := peer record wire loop base predict
 predict_LIBS    := predict
-portspray_LIBS  := peer record wire loop base
+portspray_LIBS  := peer record wire loop base predict
 discover_LIBS   := discover record wire loop base predict
 BINS := $(PROGRAMS:%=$(BUILD)/bin/%)
 

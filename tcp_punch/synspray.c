@@ -256,6 +256,7 @@ const struct peer_technique synspray_technique = {
     .modes = modes,
     .options = peer_search_options,
     .n_options = PEER_SEARCH_N_OPTIONS,
+    .samples = 32,
     .plan = synspray_plan,
     .state_size = sizeof(struct synspray),
     .open = synspray_open,

@@ -22,14 +22,130 @@ enum body_field {
     F_RTT,
     F_PREDICTED, /* probability in units of 1e-9; absent = none */
     F_INFEASIBLE,
-    F_CANDIDATE_A, /* side (in the field), kind, probability in 1e-9 + 1 (0 = none); the endpoint follows */
-    F_CANDIDATE_B,
+    F_CANDIDATE_A, /* no longer sent */
+    F_CANDIDATE_B, /* no longer sent */
     F_CANDIDATE_EP,
     F_SEARCH, /* the fixed part of a search, search_put() */
     F_RANDOM_AT,
+    F_RUN, /* candidates on one address, put_run(); the endpoint follows */
+    F_TAKEN,
+    F_PORTS, /* low << 16 | high */
+    F_BEHAVIOUR, /* put_behaviour() */
+    F_POOL,
 };
 
 #define PROBABILITY_UNIT 1e9
+
+static void put_be(uint8_t **p, uint64_t value, int bytes)
+{
+    for (int i = bytes - 1; i >= 0; i--)
+        *(*p)++ = (uint8_t)(value >> 8 * i);
+}
+
+static uint64_t get_be(const uint8_t **p, int bytes)
+{
+    uint64_t value = 0;
+    while (bytes-- > 0)
+        value = value << 8 | *(*p)++;
+    return value;
+}
+
+/* ---- behaviour ------------------------------------------------------------------------------- */
+
+/*
+ * A behaviour, in one field: for each property its value (a byte) and confidence (4 bytes, 1e-9), then step (4, signed),
+ * sequences, keeps_parity (a byte each), port_min, port_max, range_lo, range_hi (2 each), port_draws, pool_size, samples
+ * (4 each), foreign_seen, foreign_seconds, foreign_dispersion, lifetime (8 each, 1e-6); big-endian. Longer ones are of
+ * newer versions.
+ */
+#define BEHAVIOUR_LEN (PREDICT_N_PROPERTIES * 5 + 4 + 2 + 8 + 12 + 32)
+#define MICRO         1e6
+
+static void put_micro(uint8_t **p, double value)
+{
+    put_be(p, value > 0 && value < 1e12 ? (uint64_t)llround(value * MICRO) : 0, 8);
+}
+
+static void put_behaviour(struct wire_writer *w, const struct predict_behaviour *from)
+{
+    struct predict_behaviour b = *from;
+    uint8_t buf[BEHAVIOUR_LEN], *p = buf;
+    for (int i = 0; i < PREDICT_N_PROPERTIES; i++) {
+        const struct predict_belief *belief = predict_belief(&b, (enum predict_property)i);
+        put_be(&p, (uint64_t)belief->value, 1);
+        put_be(&p, (uint64_t)llround(belief->confidence * PROBABILITY_UNIT), 4);
+    }
+    put_be(&p, (uint32_t)b.step, 4);
+    put_be(&p, b.sequences, 1);
+    put_be(&p, b.keeps_parity, 1);
+    put_be(&p, b.port_min, 2);
+    put_be(&p, b.port_max, 2);
+    put_be(&p, b.range_lo, 2);
+    put_be(&p, b.range_hi, 2);
+    put_be(&p, b.port_draws, 4);
+    put_be(&p, b.pool_size, 4);
+    put_be(&p, b.samples, 4);
+    put_micro(&p, b.foreign_seen);
+    put_micro(&p, b.foreign_seconds);
+    put_micro(&p, b.foreign_dispersion);
+    put_micro(&p, b.lifetime_s);
+    wire_put_bytes(w, F_BEHAVIOUR, buf, sizeof(buf));
+    for (unsigned i = 0; i < b.pool_seen && i < PREDICT_MAX_POOL; i++) {
+        union base_ep ep = base_ep_from_bytes(b.pool[i].len == 16 ? AF_INET6 : AF_INET, b.pool[i].addr, 0);
+        wire_put_ep(w, F_POOL, &ep);
+    }
+}
+
+static double get_micro(const uint8_t **p)
+{
+    return (double)get_be(p, 8) / MICRO;
+}
+
+/* What a newer version believes in and we do not know is unknown. */
+static int get_behaviour(const uint8_t *p, size_t len, struct predict_behaviour *b)
+{
+    if (len < BEHAVIOUR_LEN)
+        return -EBADMSG;
+    for (int i = 0; i < PREDICT_N_PROPERTIES; i++) {
+        struct predict_belief *belief = predict_belief(b, (enum predict_property)i);
+        belief->value = (int)get_be(&p, 1);
+        belief->confidence = fmin(1, (double)get_be(&p, 4) / PROBABILITY_UNIT);
+        if (!predict_value_name((enum predict_property)i, belief->value))
+            *belief = (struct predict_belief){.value = 0};
+    }
+    b->step = (int)(int32_t)(uint32_t)get_be(&p, 4);
+    b->sequences = (unsigned)get_be(&p, 1);
+    b->keeps_parity = get_be(&p, 1) != 0;
+    b->port_min = (uint16_t)get_be(&p, 2);
+    b->port_max = (uint16_t)get_be(&p, 2);
+    b->range_lo = (uint16_t)get_be(&p, 2);
+    b->range_hi = (uint16_t)get_be(&p, 2);
+    b->port_draws = (unsigned)get_be(&p, 4);
+    b->pool_size = (unsigned)get_be(&p, 4);
+    b->samples = (unsigned)get_be(&p, 4);
+    b->foreign_seen = get_micro(&p);
+    b->foreign_seconds = get_micro(&p);
+    b->foreign_dispersion = get_micro(&p);
+    b->lifetime_s = get_micro(&p);
+    bool sane = b->port_min <= b->port_max && b->range_lo <= b->range_hi && b->sequences <= PREDICT_MAX_SEQUENCES &&
+                b->pool_size <= 65536 && b->step >= -65535 && b->step <= 65535;
+    return sane ? 0 : -EBADMSG;
+}
+
+static int get_pool(const uint8_t *value, size_t len, struct predict_behaviour *b)
+{
+    union base_ep ep;
+    size_t n;
+    if (b->pool_seen == PREDICT_MAX_POOL)
+        return 0;
+    if (wire_value_ep(value, len, &ep) < 0)
+        return -EBADMSG;
+    struct predict_ep *out = &b->pool[b->pool_seen++];
+    const uint8_t *bytes = base_ep_bytes(&ep, &n);
+    out->len = (uint8_t)n;
+    memcpy(out->addr, bytes, n);
+    return 0;
+}
 
 /* ---- facts ----------------------------------------------------------------------------------- */
 
@@ -39,6 +155,10 @@ int peer_facts_encode(const struct peer_facts *f, uint8_t *buf, size_t cap)
     wire_fields_begin(&w, buf, cap);
     wire_put_bytes(&w, F_NONCE, f->nonce, sizeof(f->nonce));
     wire_put_u64(&w, F_OPEN_FILES, f->open_files);
+    wire_put_u64(&w, F_TAKEN, f->taken_ns);
+    wire_put_u64(&w, F_PORTS, (uint64_t)f->port_lo << 16 | f->port_hi);
+    if (f->behaviour.mapping.value != PREDICT_MAPPING_UNKNOWN)
+        put_behaviour(&w, &f->behaviour);
     for (size_t i = 0; i < f->n_private; i++)
         wire_put_ep(&w, F_PRIVATE, &f->private_eps[i]);
     for (size_t i = 0; i < f->n_samples; i++) {
@@ -74,6 +194,18 @@ static int facts_field(struct peer_facts *f, uint16_t field, const uint8_t *valu
     switch (field) {
     case F_OPEN_FILES:
         return wire_value_u64(value, len, &f->open_files);
+    case F_TAKEN:
+        return wire_value_u64(value, len, &f->taken_ns);
+    case F_PORTS:
+        if (wire_value_u64(value, len, &t_ns) < 0)
+            return -EBADMSG;
+        f->port_lo = (uint16_t)(t_ns >> 16);
+        f->port_hi = (uint16_t)t_ns;
+        return 0;
+    case F_BEHAVIOUR:
+        return get_behaviour(value, len, &f->behaviour);
+    case F_POOL:
+        return get_pool(value, len, &f->behaviour);
     case F_PRIVATE:
         if (f->n_private == PEER_MAX_PRIVATE)
             return 0;
@@ -121,6 +253,15 @@ union base_ep peer_facts_mapped(const struct peer_facts *f)
     return f->n_samples ? f->samples[0].mapped : (union base_ep){0};
 }
 
+const struct peer_sample *peer_facts_last(const struct peer_facts *f)
+{
+    const struct peer_sample *last = f->samples;
+    for (size_t i = 1; i < f->n_samples; i++)
+        if (f->samples[i].t_ns >= last->t_ns)
+            last = &f->samples[i];
+    return f->n_samples ? last : NULL;
+}
+
 const char *peer_facts_mapping(const struct peer_facts *f)
 {
     if (f->n_samples < 2)
@@ -133,11 +274,8 @@ const char *peer_facts_mapping(const struct peer_facts *f)
 
 /* ---- candidates and plan --------------------------------------------------------------------- */
 
-int peer_candidates_add(struct peer_candidates *c, const union base_ep *ep, enum peer_path_kind kind, float p)
+int peer_candidates_append(struct peer_candidates *c, const union base_ep *ep, enum peer_path_kind kind, float p)
 {
-    for (size_t i = 0; i < c->n; i++)
-        if (base_ep_equal(&c->list[i].ep, ep))
-            return 0;
     if (c->n == PEER_MAX_CANDIDATES)
         return -ENOSPC;
     if ((c->n & (c->n - 1)) == 0) {
@@ -149,6 +287,14 @@ int peer_candidates_add(struct peer_candidates *c, const union base_ep *ep, enum
     }
     c->list[c->n++] = (struct peer_candidate){.ep = *ep, .kind = kind, .p = p};
     return 0;
+}
+
+int peer_candidates_add(struct peer_candidates *c, const union base_ep *ep, enum peer_path_kind kind, float p)
+{
+    for (size_t i = 0; i < c->n; i++)
+        if (base_ep_equal(&c->list[i].ep, ep))
+            return 0;
+    return peer_candidates_append(c, ep, kind, p);
 }
 
 /* What one side aims at: the other's registered endpoint, then its private ones. */
@@ -177,13 +323,58 @@ void peer_plan_free(struct peer_plan *p)
     memset(p, 0, sizeof(*p));
 }
 
-static void put_candidates(struct wire_writer *w, uint16_t field, const struct peer_candidates *c)
+/*
+ * Candidates in order, those on one address together: side and kind (a byte each), then for each the port (2 bytes) and
+ * the probability in 1e-9 + 1 (4 bytes; 0 = none).
+ */
+#define RUN_HEAD 2
+#define RUN_ITEM 6
+#define RUN_MAX  4096 /* candidates; a field holds 65,535 bytes */
+
+static void put_run(struct wire_writer *w, enum wire_role side, const struct peer_candidate *list, size_t n)
 {
-    for (size_t i = 0; i < c->n; i++) {
-        uint64_t p = isnan(c->list[i].p) ? 0 : 1 + (uint64_t)llround((double)c->list[i].p * PROBABILITY_UNIT);
-        wire_put_u64(w, field, (uint64_t)c->list[i].kind << 32 | p);
-        wire_put_ep(w, F_CANDIDATE_EP, &c->list[i].ep);
+    static uint8_t buf[RUN_HEAD + RUN_MAX * RUN_ITEM]; /* one thread */
+    uint8_t *p = buf;
+    put_be(&p, side, 1);
+    put_be(&p, list[0].kind, 1);
+    for (size_t i = 0; i < n; i++) {
+        put_be(&p, base_ep_port(&list[i].ep), 2);
+        put_be(&p, isnan(list[i].p) ? 0 : 1 + (uint64_t)llround((double)list[i].p * PROBABILITY_UNIT), 4);
     }
+    wire_put_bytes(w, F_RUN, buf, (size_t)(p - buf));
+    wire_put_ep(w, F_CANDIDATE_EP, &list[0].ep);
+}
+
+static void put_candidates(struct wire_writer *w, enum wire_role side, const struct peer_candidates *c)
+{
+    size_t n;
+    for (size_t from = 0; from < c->n; from += n) {
+        const struct peer_candidate *first = &c->list[from];
+        n = 1;
+        while (n < RUN_MAX && from + n < c->n && first[n].kind == first->kind &&
+               base_ep_same_addr(&first[n].ep, &first->ep))
+            n++;
+        put_run(w, side, first, n);
+    }
+}
+
+static int get_run(const uint8_t *p, size_t len, union base_ep ep, struct peer_plan *out)
+{
+    if (len < RUN_HEAD || (len - RUN_HEAD) % RUN_ITEM != 0)
+        return -EBADMSG;
+    uint64_t side = get_be(&p, 1), kind = get_be(&p, 1);
+    if ((side != WIRE_ROLE_A && side != WIRE_ROLE_B) || kind >= PEER_PATH_KINDS)
+        return -EBADMSG;
+    struct peer_candidates *to = side == WIRE_ROLE_A ? &out->for_a : &out->for_b;
+    for (size_t n = (len - RUN_HEAD) / RUN_ITEM; n > 0; n--) {
+        base_ep_set_port(&ep, (uint16_t)get_be(&p, 2));
+        uint64_t unit = get_be(&p, 4);
+        float probability = unit ? (float)fmin(1, (double)(unit - 1) / PROBABILITY_UNIT) : NAN;
+        if (base_ep_port(&ep) == 0 ||
+            peer_candidates_append(to, &ep, (enum peer_path_kind)kind, probability) < 0)
+            return -EBADMSG;
+    }
+    return 0;
 }
 
 /*
@@ -191,20 +382,6 @@ static void put_candidates(struct wire_writer *w, uint16_t field, const struct p
  * probes, attempts, rate, entries (4 each), seed (8); big-endian. Longer ones are of newer versions.
  */
 #define SEARCH_LEN 38
-
-static void put_be(uint8_t **p, uint64_t value, int bytes)
-{
-    for (int i = bytes - 1; i >= 0; i--)
-        *(*p)++ = (uint8_t)(value >> 8 * i);
-}
-
-static uint64_t get_be(const uint8_t **p, int bytes)
-{
-    uint64_t value = 0;
-    while (bytes-- > 0)
-        value = value << 8 | *(*p)++;
-    return value;
-}
 
 static void put_search(struct wire_writer *w, const struct peer_search *s)
 {
@@ -278,33 +455,26 @@ int peer_plan_encode(const struct peer_plan *p, uint8_t *buf, size_t cap)
         wire_put_u64(&w, F_PREDICTED, (uint64_t)llround(p->predicted_p * PROBABILITY_UNIT));
     wire_put_u64(&w, F_INFEASIBLE, p->infeasible);
     put_search(&w, &p->search);
-    put_candidates(&w, F_CANDIDATE_A, &p->for_a);
-    put_candidates(&w, F_CANDIDATE_B, &p->for_b);
+    put_candidates(&w, WIRE_ROLE_A, &p->for_a);
+    put_candidates(&w, WIRE_ROLE_B, &p->for_b);
     return wire_fields_end(&w);
 }
 
 static int plan_candidates(const struct wire_reader *from, struct peer_plan *out)
 {
     struct wire_reader r = *from;
-    struct peer_candidates *to = NULL;
-    uint64_t head = 0;
+    const uint8_t *value, *run = NULL;
+    size_t len, run_len = 0;
     uint16_t field;
-    const uint8_t *value;
-    size_t len;
     while (wire_next(&r, &field, &value, &len)) {
         union base_ep ep;
-        if (field == F_CANDIDATE_A || field == F_CANDIDATE_B) {
-            to = field == F_CANDIDATE_A ? &out->for_a : &out->for_b;
-            if (wire_value_u64(value, len, &head) < 0 || head >> 32 >= PEER_PATH_KINDS)
-                return -EBADMSG;
+        if (field == F_RUN) {
+            run = value;
+            run_len = len;
         } else if (field == F_CANDIDATE_EP) {
-            if (!to || wire_value_ep(value, len, &ep) < 0)
+            if (!run || wire_value_ep(value, len, &ep) < 0 || get_run(run, run_len, ep, out) < 0)
                 return -EBADMSG;
-            uint64_t p = head & UINT32_MAX;
-            float probability = p ? (float)((double)(p - 1) / PROBABILITY_UNIT) : NAN;
-            if (peer_candidates_add(to, &ep, (enum peer_path_kind)(head >> 32), probability) < 0)
-                return -EBADMSG;
-            to = NULL;
+            run = NULL;
         }
     }
     return 0;

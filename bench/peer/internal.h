@@ -54,9 +54,33 @@ union base_ep peer_facts_mapped(const struct peer_facts *f);
 /* "same", "varies" or "unknown": whether samples to several endpoints gave one mapping. */
 const char *peer_facts_mapping(const struct peer_facts *f);
 
+/* What was seen last; NULL without samples. */
+const struct peer_sample *peer_facts_last(const struct peer_facts *f);
+/* Adds without looking for an equal one. -ENOSPC, -ENOMEM. */
+int peer_candidates_append(struct peer_candidates *c, const union base_ep *ep, enum peer_path_kind kind, float p);
+
 int peer_plan_encode(const struct peer_plan *p, uint8_t *buf, size_t cap);
 int peer_plan_decode(const uint8_t *buf, size_t len, struct peer_plan *out);
 void peer_plan_free(struct peer_plan *p);
+
+/* ---- predict's answers for peers: pure (search_predict.c) -------------------------------------- */
+
+struct peer_timing {
+    uint32_t rate;   /* new mappings a second at most */
+    uint64_t rtt_ns; /* between the peers */
+    bool tcp;
+};
+
+/* opener: 0 (a), 1 (b), -1 (either). 0, or -errno. */
+int peer_predict_plan(const struct peer_facts *a, const struct peer_facts *b, int opener,
+                      const struct peer_timing *timing, const struct predict_caps *caps, struct predict_plan *out);
+/* The best `max` endpoints where f's next `probes` mappings from fresh ports may be; ps may be NULL. How many, or
+ * -errno. */
+int peer_predict_rank(const struct peer_facts *f, uint32_t probes, const struct peer_timing *timing,
+                      struct base_rng *rng, union base_ep *eps, float *ps, size_t max);
+/* Success probability of exactly these holes; NAN without memory. */
+double peer_predict_success(const struct peer_facts *f, uint32_t probes, const struct peer_timing *timing,
+                            const struct peer_candidates *holes);
 
 /* ---- verification of one path: pure (verify.c) ----------------------------------------------- */
 
@@ -285,6 +309,7 @@ struct peer {
     int signal_fd;
     struct peer_pipe *pipe;
     struct peer_hops hops;
+    struct predict_behaviour behaviour; /* of our NAT, as far as it was discovered */
 };
 
 void peer_session_frame(struct peer *peer, enum wire_frame_type type, const struct wire_reader *r);

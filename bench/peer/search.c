@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "bench/peer/internal.h"
@@ -9,6 +10,10 @@
 /* Ports that NATs draw from where nothing narrower is known: all but the privileged ones. */
 #define RANDOM_LO 1024
 #define RANDOM_HI 65535
+/* Of the article's window: how many probes, unless told. */
+#define WINDOW_PROBES 32
+/* A property that is known so well is relied on. */
+#define SURE_ENOUGH 0.9
 /* Descriptors that a peer needs beside its holes or probes: ring, control, samples, listener, streams. */
 #define SPARE_FILES 64
 /*
@@ -94,70 +99,21 @@ const char *peer_order_name(enum peer_order order)
     return order < PEER_ORDERS ? names[order] : "together";
 }
 
-/* ---- probabilities ----------------------------------------------------------------------------- */
+/* ---- sides ----------------------------------------------------------------------------------- */
 
-/* LITERATURE.md, formula 1: K of n ports hit by M draws without replacement. */
-static double p_random(uint32_t n, uint32_t k, uint32_t m)
+static enum wire_role other(enum wire_role role)
 {
-    double miss = 1;
-    if (k == 0 || m == 0)
-        return 0;
-    if (k + m > n)
-        return 1;
-    for (uint32_t i = 0; i < k && miss > 0; i++)
-        miss *= (double)(n - m - i) / (double)(n - i);
-    return 1 - miss;
+    return role == WIRE_ROLE_A ? WIRE_ROLE_B : WIRE_ROLE_A;
 }
 
-/* ---- the budget ------------------------------------------------------------------------------ */
-
-struct budget {
-    uint32_t holes, probes; /* 0: to be chosen */
-    uint32_t max_holes, max_probes;
-    double aim;
-};
-
-static uint32_t cap_of(const struct peer_facts *f, uint64_t entries, bool descriptors)
+static struct peer_candidates *list_of(struct peer_plan *p, enum wire_role role)
 {
-    uint64_t cap = entries;
-    if (descriptors && f->open_files && f->open_files - SPARE_FILES < cap)
-        cap = f->open_files > SPARE_FILES ? f->open_files - SPARE_FILES : 1;
-    return (uint32_t)cap;
+    return role == WIRE_ROLE_A ? &p->for_a : &p->for_b;
 }
-
-/* The cheapest K + M that reaches the aim over n ports: both alike, but for what is fixed or capped. */
-static void choose(struct budget *b, uint32_t n)
-{
-    uint32_t holes = b->holes ? b->holes : 1, probes = b->probes ? b->probes : 1;
-    while (p_random(n, holes, probes) < b->aim) {
-        bool more_holes = !b->holes && holes < b->max_holes && holes < n;
-        bool more_probes = !b->probes && probes < b->max_probes;
-        if (!more_holes && !more_probes)
-            break;
-        if (more_holes && (holes <= probes || !more_probes))
-            holes++;
-        else
-            probes++;
-    }
-    b->holes = holes;
-    b->probes = probes;
-}
-
-/* ---- where to -------------------------------------------------------------------------------- */
 
 static bool is_stable(const struct peer_facts *f)
 {
     return f->n_samples > 1 && strcmp(peer_facts_mapping(f), "same") == 0;
-}
-
-/* What was seen last. */
-static union base_ep last_mapped(const struct peer_facts *f)
-{
-    size_t last = 0;
-    for (size_t i = 1; i < f->n_samples; i++)
-        if (f->samples[i].t_ns >= f->samples[last].t_ns)
-            last = i;
-    return f->samples[last].mapped;
 }
 
 static enum peer_path_kind kind_of(const struct peer_facts *from, const union base_ep *target)
@@ -166,49 +122,37 @@ static enum peer_path_kind kind_of(const struct peer_facts *from, const union ba
     return base_ep_same_addr(&own, target) ? PEER_PATH_HAIRPIN : PEER_PATH_DIRECT;
 }
 
-static struct peer_candidates *list_of(struct peer_plan *p, enum wire_role role)
+static int role_index(enum wire_role role)
 {
-    return role == WIRE_ROLE_A ? &p->for_a : &p->for_b;
+    return role == WIRE_ROLE_A ? 0 : 1;
 }
 
-/* The article's: a fixed window around the last seen port. Past the ends of the port range there is nothing. */
-static int add_window(const struct peer_facts *opener, const struct peer_facts *prober, int lo, int hi,
-                      struct peer_candidates *out)
-{
-    union base_ep ep = last_mapped(prober);
-    int around = base_ep_port(&ep), err = 0;
-    for (int port = around + lo; port <= around + hi && err == 0; port++) {
-        if (port < 1 || port > UINT16_MAX)
-            continue;
-        base_ep_set_port(&ep, (uint16_t)port);
-        err = peer_candidates_add(out, &ep, kind_of(opener, &ep), NAN);
-    }
-    return err;
-}
+/* ---- options --------------------------------------------------------------------------------- */
 
-/* ---- the plan -------------------------------------------------------------------------------- */
+/* What the options leave open is 0 (holes, probes) or -1 (opener). */
+struct asked {
+    uint32_t holes, probes;
+    bool window;
+    int lo, hi;
+    int opener; /* 0: a, 1: b */
+    bool any_order, any_ttl;
+};
 
-static enum wire_role other(enum wire_role role)
-{
-    return role == WIRE_ROLE_A ? WIRE_ROLE_B : WIRE_ROLE_A;
-}
-
-static enum wire_role choose_opener(const struct peer_options *o, bool a_stable, bool b_stable)
-{
-    const char *text = peer_option_text(o, "opener");
-    if (strcmp(text, "auto") != 0)
-        return strcmp(text, "a") == 0 ? WIRE_ROLE_A : WIRE_ROLE_B;
-    return b_stable && !a_stable ? WIRE_ROLE_B : WIRE_ROLE_A;
-}
-
-static void read_options(const struct peer_options *o, struct peer_search *s)
+static void read_options(const struct peer_options *o, struct asked *asked, struct peer_search *s)
 {
     const char *order = peer_option_text(o, "order"), *ttl = peer_option_text(o, "ttl");
+    const char *opener = peer_option_text(o, "opener");
     uint64_t n;
+    *asked = (struct asked){.opener = strcmp(opener, "a") == 0 ? 0 : strcmp(opener, "b") == 0 ? 1 : -1};
+    asked->holes = peer_option_number(o, "holes", &n) ? (uint32_t)n : 0;
+    asked->probes = peer_option_number(o, "probes", &n) ? (uint32_t)n : 0;
+    asked->window = peer_option_span(o, "window", &asked->lo, &asked->hi);
+    asked->any_ttl = strcmp(ttl, "auto") == 0;
+    asked->any_order = strcmp(order, "auto") == 0;
     s->attempts = (uint32_t)peer_option_u64(o, "attempts");
     s->entries = (uint32_t)peer_option_u64(o, "entries");
     s->rate = (uint32_t)peer_option_u64(o, "rate");
-    s->ttl = strcmp(ttl, "auto") == 0 ? PEER_TTL_AUTO : PEER_TTL_OFF;
+    s->ttl = asked->any_ttl ? PEER_TTL_AUTO : PEER_TTL_OFF;
     if (peer_option_number(o, "ttl", &n))
         s->ttl = (uint16_t)n;
     s->order = PEER_TOGETHER;
@@ -217,37 +161,57 @@ static void read_options(const struct peer_options *o, struct peer_search *s)
             s->order = (enum peer_order)i;
 }
 
-/* What was asked for must fit; what is chosen is capped. */
-static int read_budget(const struct peer_options *o, const struct peer_facts *opener, const struct peer_facts *prober,
-                       bool descriptors, struct budget *b, struct peer_plan *out)
+static uint64_t most_files(const struct peer_facts *f)
 {
-    const struct peer_facts *sides[] = {opener, prober};
-    static const char *const names[] = {"holes", "probes"};
-    uint32_t *const want[] = {&b->holes, &b->probes}, *const max[] = {&b->max_holes, &b->max_probes};
-    for (int i = 0; i < 2; i++) {
-        uint64_t n;
-        *max[i] = cap_of(sides[i], peer_option_u64(o, "entries"), descriptors);
-        *want[i] = 0;
-        if (!peer_option_number(o, names[i], &n))
-            continue;
-        *want[i] = (uint32_t)n;
-        if (descriptors && sides[i]->open_files && n + SPARE_FILES > sides[i]->open_files) {
-            snprintf(out->why, sizeof(out->why),
-                     "%llu %s need %llu open files, but the %s's limit is %llu: raise it with 'ulimit -n', or use "
-                     "fewer --%s",
-                     (unsigned long long)n, names[i], (unsigned long long)n + SPARE_FILES, i ? "prober" : "opener",
-                     (unsigned long long)sides[i]->open_files, names[i]);
-            return -EMFILE;
-        }
-        if (n > peer_option_u64(o, "entries")) {
-            snprintf(out->why, sizeof(out->why), "%llu %s are more than --entries %s allows in flight: raise it too",
-                     (unsigned long long)n, names[i], peer_option_text(o, "entries"));
-            return -E2BIG;
-        }
+    return f->open_files == 0 ? UINT64_MAX : f->open_files > SPARE_FILES ? f->open_files - SPARE_FILES : 1;
+}
+
+/* What was asked for must fit; what is chosen is capped. */
+static int check_files(const struct peer_facts *f, const char *who, const char *what, uint32_t want,
+                       const struct peer_search *s, bool descriptors, struct peer_plan *out)
+{
+    if (descriptors && want > most_files(f)) {
+        snprintf(out->why, sizeof(out->why),
+                 "%u %s need %u open files, but the %s's limit is %llu: raise it with 'ulimit -n', or use fewer --%s",
+                 want, what, want + SPARE_FILES, who, (unsigned long long)f->open_files, what);
+        return -EMFILE;
     }
-    b->aim = 1 - (1 - peer_option_fraction(o, "target")) * FAILURE_SHARE;
+    if (descriptors && want > s->entries) {
+        snprintf(out->why, sizeof(out->why), "%u %s are more than --entries %u allows in flight: raise it too", want,
+                 what, s->entries);
+        return -E2BIG;
+    }
     return 0;
 }
+
+/* ---- what the NATs answer decides the order and the time to live ------------------------------- */
+
+static bool answers(const struct peer_facts *f)
+{
+    int syn = f->behaviour.syn.value;
+    return syn == PREDICT_SYN_RST || syn == PREDICT_SYN_ICMP || syn == PREDICT_SYN_HOLD;
+}
+
+/*
+ * Holes that reach a NAT which drops what it did not ask for do no harm, and a SYN that finds a probe's mapping there
+ * comes through. One that answers with RST closes the hole: then SYNs end before it; or, at the full time to live, they
+ * must find the probes' mappings ready. Where the opener's NAT answers, probes wait until the holes stand.
+ */
+static void choose_order(const struct peer_facts *opener, const struct peer_facts *prober, const struct asked *asked,
+                         struct peer_search *s)
+{
+    if (asked->any_ttl && prober->behaviour.syn.value == PREDICT_SYN_DROP &&
+        prober->behaviour.syn.confidence >= SURE_ENOUGH)
+        s->ttl = PEER_TTL_OFF;
+    if (!asked->any_order)
+        return;
+    if (answers(opener))
+        s->order = PEER_HOLES_FIRST;
+    else if (answers(prober) && s->ttl == PEER_TTL_OFF)
+        s->order = PEER_PROBES_FIRST;
+}
+
+/* ---- the ways -------------------------------------------------------------------------------- */
 
 /* Both mappings stay: each side knows the other's endpoint, and tries it until the deadline. */
 static int plan_known(const struct peer_facts *a, const struct peer_facts *b, struct peer_plan *out)
@@ -255,99 +219,166 @@ static int plan_known(const struct peer_facts *a, const struct peer_facts *b, st
     struct peer_search *s = &out->search;
     int err = peer_plan_registered(a, b, out);
     s->known = true;
+    s->ttl = PEER_TTL_OFF;
+    s->order = PEER_TOGETHER;
     s->holes = (uint32_t)list_of(out, s->opener)->n;
     s->probes = (uint32_t)list_of(out, other(s->opener))->n;
     return err;
 }
 
-int peer_search_plan(const struct peer_facts *a, const struct peer_facts *b, const struct peer_options *options,
-                     struct base_rng *rng, bool descriptors, struct peer_plan *out)
+/* The prober aims at one endpoint: the opener's registered one, or its likeliest next one. */
+static int aim_probes(const struct peer_facts *opener, const struct peer_facts *prober,
+                      const struct peer_timing *timing, struct peer_plan *out)
 {
     struct peer_search *s = &out->search;
-    bool a_stable = is_stable(a), b_stable = is_stable(b);
-    *s = (struct peer_search){.on = true, .opener = choose_opener(options, a_stable, b_stable)};
-    const struct peer_facts *opener = s->opener == WIRE_ROLE_A ? a : b, *prober = s->opener == WIRE_ROLE_A ? b : a;
-    struct budget budget;
-    uint64_t n;
-    int lo, hi;
-    read_options(options, s);
-    s->seed = base_rng_u64(rng);
-    int err = read_budget(options, opener, prober, descriptors, &budget, out);
-    if (err < 0)
-        return err;
-    if (opener->n_samples == 0 || prober->n_samples == 0)
-        return -EINVAL;
-    bool window = peer_option_span(options, "window", &lo, &hi);
-    bool fixed = window || peer_option_number(options, "holes", &n) || peer_option_number(options, "probes", &n);
-    if (a_stable && b_stable && !fixed)
-        return plan_known(a, b, out);
-
-    struct peer_candidates *holes = list_of(out, s->opener), *probes = list_of(out, other(s->opener));
     union base_ep target = peer_facts_mapped(opener);
-    err = peer_candidates_add(probes, &target, kind_of(prober, &target), NAN);
-    if (err < 0)
-        return err;
-    if (window) {
-        err = add_window(opener, prober, lo, hi, holes);
-        budget.holes = (uint32_t)holes->n;
-        budget.probes = budget.probes ? budget.probes : budget.max_probes < 32 ? budget.max_probes : 32;
-    } else {
-        uint32_t ports = RANDOM_HI - RANDOM_LO + 1;
-        choose(&budget, ports);
-        s->random_at = last_mapped(prober);
-        base_ep_set_port(&s->random_at, 0);
-        s->random_lo = RANDOM_LO;
-        s->random_hi = RANDOM_HI;
-        out->predicted_p = p_random(ports, budget.holes, budget.probes);
+    if (s->meet && peer_predict_rank(opener, s->holes, timing, NULL, &target, NULL, 1) < 1)
+        return -EINVAL;
+    return peer_candidates_add(list_of(out, other(s->opener)), &target, kind_of(prober, &target), NAN);
+}
+
+/* Where holes are drawn from when the list ends: the range that the behaviour names, else all unprivileged ports. */
+static void draw_rest(const struct peer_facts *prober, struct peer_search *s)
+{
+    s->random_at = prober->samples[0].mapped;
+    base_ep_set_port(&s->random_at, 0);
+    s->random_lo = RANDOM_LO;
+    s->random_hi = RANDOM_HI;
+}
+
+static int aim_holes(const struct peer_facts *opener, const struct peer_facts *prober,
+                     const struct peer_timing *timing, struct base_rng *rng, double *p, struct peer_plan *out)
+{
+    struct peer_search *s = &out->search;
+    struct peer_candidates *list = list_of(out, s->opener);
+    uint32_t want = s->meet ? 1 : s->holes < PEER_MAX_CANDIDATES ? s->holes : PEER_MAX_CANDIDATES;
+    union base_ep *eps = calloc(want, sizeof(*eps));
+    float *ps = calloc(want, sizeof(*ps));
+    int n = eps && ps ? peer_predict_rank(prober, s->probes, timing, rng, eps, ps, want) : -ENOMEM;
+    int err = n < 0 ? n : 0;
+    *p = 0;
+    for (int i = 0; i < n && err == 0; i++) {
+        *p += (double)ps[i];
+        err = peer_candidates_append(list, &eps[i], kind_of(opener, &eps[i]), ps[i]);
     }
-    s->holes = budget.holes;
-    s->probes = budget.probes;
+    free(eps);
+    free(ps);
+    if (err == 0 && !s->meet && (uint32_t)n == want && want < s->holes)
+        draw_rest(prober, s);
+    else if (err == 0 && !s->meet)
+        s->holes = (uint32_t)n;
     return err;
 }
 
-/* ---- the holes ------------------------------------------------------------------------------- */
-
-static uint64_t random_ports(const struct peer_search *s)
+/* The article's: a fixed window around the last seen port. Past the ends of the port range there is nothing. */
+static int aim_window(const struct peer_facts *opener, const struct peer_facts *prober, const struct asked *asked,
+                      const struct peer_timing *timing, struct peer_plan *out)
 {
-    return base_ep_is_set(&s->random_at) && s->random_lo && s->random_lo <= s->random_hi
-               ? (uint64_t)(s->random_hi - s->random_lo) + 1
-               : 0;
-}
-
-void peer_holes_init(struct peer_holes *h, const struct peer_plan *plan, enum wire_role role, unsigned attempt)
-{
-    const struct peer_search *s = &plan->search;
-    const struct peer_candidates *c = role == WIRE_ROLE_A ? &plan->for_a : &plan->for_b;
-    bool opens = s->opener == role;
-    *h = (struct peer_holes){.search = s, .list = c, .limit = opens ? s->holes : (uint32_t)c->n};
-    h->draws = opens && random_ports(s) > 0;
-    if (!h->draws)
-        return;
-    base_perm_init(&h->perm, random_ports(s), s->seed + attempt);
-    for (size_t i = 0; i < c->n && i < s->holes; i++)
-        if (base_ep_same_addr(&c->list[i].ep, &s->random_at)) {
-            uint16_t port = base_ep_port(&c->list[i].ep);
-            h->listed[port / 8] |= (uint8_t)(1 << port % 8);
-        }
-}
-
-bool peer_holes_next(struct peer_holes *h, union base_ep *out)
-{
-    const struct peer_search *s = h->search;
-    if (h->next == h->limit)
-        return false;
-    if (h->next < h->list->n) {
-        *out = h->list->list[h->next++].ep;
-        return true;
-    }
-    while (h->draws && h->drawn < random_ports(s)) {
-        uint16_t port = (uint16_t)(s->random_lo + base_perm_at(&h->perm, h->drawn++));
-        if (h->listed[port / 8] & 1 << port % 8)
+    struct peer_search *s = &out->search;
+    struct peer_candidates *list = list_of(out, s->opener);
+    union base_ep ep = peer_facts_last(prober)->mapped;
+    int around = base_ep_port(&ep), err = 0;
+    for (int port = around + asked->lo; port <= around + asked->hi && err == 0; port++) {
+        if (port < 1 || port > UINT16_MAX)
             continue;
-        *out = s->random_at;
-        base_ep_set_port(out, port);
-        h->next++;
-        return true;
+        base_ep_set_port(&ep, (uint16_t)port);
+        err = peer_candidates_append(list, &ep, kind_of(opener, &ep), NAN);
     }
-    return false;
+    if (err == -ENOSPC)
+        snprintf(out->why, sizeof(out->why), "the window has more than %d ports", PEER_MAX_CANDIDATES);
+    s->holes = (uint32_t)list->n;
+    out->predicted_p = err == 0 ? peer_predict_success(prober, s->probes, timing, list) : 0;
+    return err;
+}
+
+/* ---- the plan -------------------------------------------------------------------------------- */
+
+static void choose_roles(const struct peer_facts *const sides[2], const struct asked *asked, struct peer_search *s)
+{
+    int opener = asked->opener;
+    if (opener < 0)
+        opener = is_stable(sides[1]) && !is_stable(sides[0]) ? 1 : 0;
+    s->opener = opener ? WIRE_ROLE_B : WIRE_ROLE_A;
+}
+
+/* Asks predict for the roles and the budget that are left open. */
+static int choose_budget(const struct peer_facts *const sides[2], const struct peer_options *options,
+                         const struct asked *asked, const struct peer_timing *timing, struct peer_plan *out)
+{
+    struct peer_search *s = &out->search;
+    struct predict_caps caps = predict_default_caps();
+    struct predict_plan plan;
+    uint64_t files = most_files(sides[0]) < most_files(sides[1]) ? most_files(sides[0]) : most_files(sides[1]);
+    /* Where only one mapping stays there is no question who opens. */
+    int opener = asked->opener;
+    if (opener < 0 && is_stable(sides[0]) != is_stable(sides[1]))
+        opener = is_stable(sides[0]) ? 0 : 1;
+    uint32_t most = timing->tcp && files < s->entries ? (uint32_t)files : s->entries;
+    caps.target = 1 - (1 - peer_option_fraction(options, "target")) * FAILURE_SHARE;
+    caps.max_holes = caps.max_probes = most;
+    int err = peer_predict_plan(sides[0], sides[1], opener, timing, &caps, &plan);
+    if (err < 0)
+        return err;
+    s->opener = plan.opener ? WIRE_ROLE_B : WIRE_ROLE_A;
+    s->meet = plan.way == PREDICT_MEET && plan.verdict != PREDICT_INFEASIBLE;
+    s->holes = plan.holes;
+    s->probes = plan.probes;
+    out->predicted_p = plan.p;
+    out->infeasible = plan.verdict == PREDICT_INFEASIBLE;
+    return 0;
+}
+
+/* One of the two numbers was asked for: the other one is what reaches the target over all unprivileged ports. */
+static void fill_budget(const struct peer_options *options, const struct asked *asked, struct peer_search *s)
+{
+    double aim = 1 - (1 - peer_option_fraction(options, "target")) * FAILURE_SHARE;
+    uint32_t ports = RANDOM_HI - RANDOM_LO + 1;
+    s->holes = asked->holes ? asked->holes : predict_k_random(ports, asked->probes, aim);
+    s->probes = asked->probes   ? asked->probes
+                : asked->window ? WINDOW_PROBES
+                                : predict_k_random(ports, s->holes, aim);
+    s->holes = s->holes < s->entries || asked->holes ? s->holes : s->entries;
+    s->probes = s->probes < s->entries || asked->probes ? s->probes : s->entries;
+}
+
+int peer_search_plan(const struct peer_facts *a, const struct peer_facts *b, const struct peer_options *options,
+                     struct base_rng *rng, bool tcp, struct peer_plan *out)
+{
+    const struct peer_facts *const sides[2] = {a, b};
+    struct peer_search *s = &out->search;
+    struct asked asked;
+    *s = (struct peer_search){.on = true};
+    read_options(options, &asked, s);
+    if (a->n_samples == 0 || b->n_samples == 0)
+        return -EINVAL;
+    const struct peer_timing timing = {s->rate, out->rtt_ns, tcp};
+    choose_roles(sides, &asked, s);
+    bool fixed = asked.window || asked.holes || asked.probes;
+    if (is_stable(a) && is_stable(b) && !fixed)
+        return plan_known(a, b, out);
+    int err = 0;
+    if (fixed)
+        fill_budget(options, &asked, s);
+    else
+        err = choose_budget(sides, options, &asked, &timing, out);
+    if (err < 0 || out->infeasible)
+        return err;
+    const struct peer_facts *opener = sides[role_index(s->opener)], *prober = sides[!role_index(s->opener)];
+    err = check_files(opener, "opener", "holes", s->holes, s, tcp, out);
+    if (err == 0)
+        err = check_files(prober, "prober", "probes", s->probes, s, tcp, out);
+    if (err < 0)
+        return err;
+    choose_order(opener, prober, &asked, s);
+    s->seed = base_rng_u64(rng);
+    double p = 0;
+    err = asked.window ? aim_window(opener, prober, &asked, &timing, out)
+                       : aim_holes(opener, prober, &timing, rng, &p, out);
+    if (err == 0)
+        err = aim_probes(opener, prober, &timing, out);
+    if (fixed && !asked.window)
+        out->predicted_p = base_ep_is_set(&s->random_at)
+                               ? predict_p_random(RANDOM_HI - RANDOM_LO + 1, s->holes, s->probes)
+                               : fmin(1, p);
+    return err;
 }

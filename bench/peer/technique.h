@@ -27,6 +27,7 @@
 #include "bench/loop/loop.h"
 #include "bench/record/record.h"
 #include "bench/wire/wire.h"
+#include "predict/predict.h"
 
 /* ---- options --------------------------------------------------------------------------------- */
 
@@ -93,8 +94,11 @@ struct peer_facts {
     size_t n_private;
     struct peer_sample *samples; /* owned; peer_facts_free() */
     size_t n_samples;
-    uint64_t rtt_ns; /* to S, as S measured it; filled in by the receiver of the facts */
+    uint64_t taken_ns; /* when these facts were complete, on the samples' clock */
+    uint64_t rtt_ns;   /* to S, as S measured it; filled in by the receiver of the facts */
     uint64_t open_files;
+    uint16_t port_lo, port_hi;          /* local ports to punch from */
+    struct predict_behaviour behaviour; /* what discovery learnt of its NAT; {0}: nothing */
 };
 
 struct peer_candidate {
@@ -170,11 +174,11 @@ int peer_plan_registered(const struct peer_facts *a, const struct peer_facts *b,
 extern const struct peer_option peer_search_options[PEER_SEARCH_N_OPTIONS];
 
 /*
- * Roles, budget, candidates, time to live and order from both sides' facts. `descriptors`: each hole and each probe
- * takes one. 0; -EMFILE when the budget asked for exceeds a side's open files (out->why says which), or -errno.
+ * Roles, budget, candidates, time to live and order from both sides' facts. Over TCP each hole and each
+ * probe takes a descriptor. 0; -EMFILE when the budget asked for exceeds a side's open files (out->why says which), or -errno.
  */
 int peer_search_plan(const struct peer_facts *a, const struct peer_facts *b, const struct peer_options *options,
-                     struct base_rng *rng, bool descriptors, struct peer_plan *out);
+                     struct base_rng *rng, bool tcp, struct peer_plan *out);
 
 /* What one side aims at in one attempt (from 0), in order: its candidates and, for the opener, the drawn ports. */
 struct peer_holes {

@@ -382,7 +382,11 @@ void peer_trial_sampled(struct peer_trial *t, int err)
         return;
     }
     t->sampled_ns = base_now_ns();
+    t->ours.taken_ns = t->sampled_ns - t->begin_ns;
     t->ours.open_files = t->peer->open_files;
+    t->ours.port_lo = t->peer->config.port_lo;
+    t->ours.port_hi = t->peer->config.port_hi;
+    t->ours.behaviour = t->peer->behaviour;
     list_private(t);
     int len = peer_facts_encode(&t->ours, body, sizeof(body) / 2);
     if (len < 0) {

@@ -1,0 +1,179 @@
+/* From what peers know of themselves to predict's samples and behaviours, and back to endpoints. Pure. */
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bench/peer/internal.h"
+
+/* The rate cap lets so many probes go at once; only larger budgets are spread over time. */
+#define BURST 64
+/* From the facts to the start: they cross S, and the plan crosses it twice. */
+#define START_RTTS 2
+/* From the packet that made a mapping to the answer that told it: over TCP the handshake comes before. */
+#define ANSWER_RTTS(tcp) ((tcp) ? 2 : 1)
+/* Answers so close together are to requests that left at once. */
+#define TOGETHER_S 0.05
+
+struct side {
+    struct predict_sample *samples;
+    struct predict_behaviour behaviour;
+    struct predict_side side;
+};
+
+static struct predict_ep to_predict(const union base_ep *ep)
+{
+    struct predict_ep out = {.port = base_ep_port(ep)};
+    size_t len;
+    const uint8_t *bytes = base_ep_bytes(ep, &len);
+    out.len = (uint8_t)len;
+    if (len)
+        memcpy(out.addr, bytes, len);
+    return out;
+}
+
+static union base_ep from_predict(const struct predict_ep *ep)
+{
+    return base_ep_from_bytes(ep->len == 16 ? AF_INET6 : AF_INET, ep->addr, ep->port);
+}
+
+/*
+ * What discovery learnt once a session stands beside what this trial's samples show: the samples rule where they are as
+ * sure, as a line may have moved to another NAT since.
+ */
+static void judge(struct side *s, const struct peer_facts *f)
+{
+    struct predict_behaviour fresh = f->behaviour;
+    predict_classify(s->samples, f->n_samples, &fresh);
+    bool learnt = f->behaviour.mapping.value != PREDICT_MAPPING_UNKNOWN;
+    s->behaviour = learnt && f->behaviour.mapping.value == fresh.mapping.value ? f->behaviour : fresh;
+}
+
+/*
+ * predict wants to know when a mapping was made, in order. The sampler asks all at once, in the order of its list, and
+ * the mappings are made in that order; the answers overtake one another.
+ */
+static void put_in_order(struct predict_sample *samples, size_t n, double answer_s)
+{
+    double first = 0;
+    for (size_t i = 0; i < n; i++)
+        first = i == 0 || samples[i].t < first ? samples[i].t : first;
+    for (size_t i = 0; i < n; i++)
+        samples[i].t = (samples[i].t - first < TOGETHER_S ? first + (double)i * 1e-6 : samples[i].t) - answer_s;
+}
+
+/* interval: seconds between two probes. */
+static int open_side(struct side *s, const struct peer_facts *f, const struct peer_timing *timing, double interval)
+{
+    double last = 0, answer_s = ANSWER_RTTS(timing->tcp) * (double)f->rtt_ns / 1e9;
+    s->samples = calloc(f->n_samples ? f->n_samples : 1, sizeof(*s->samples));
+    if (!s->samples)
+        return -ENOMEM;
+    for (size_t i = 0; i < f->n_samples; i++)
+        s->samples[i] = (struct predict_sample){
+            .t = (double)f->samples[i].t_ns / 1e9,
+            .local = to_predict(&f->samples[i].local),
+            .remote = to_predict(&f->samples[i].remote),
+            .mapped = to_predict(&f->samples[i].mapped),
+        };
+    put_in_order(s->samples, f->n_samples, answer_s);
+    for (size_t i = 0; i < f->n_samples; i++)
+        last = fmax(last, s->samples[i].t);
+    judge(s, f);
+    s->side = (struct predict_side){.samples = s->samples, .n = f->n_samples, .behaviour = &s->behaviour};
+    s->side.query.after = fmax(0, (double)f->taken_ns / 1e9 - last) + START_RTTS * (double)timing->rtt_ns / 1e9;
+    s->side.query.interval = interval;
+    return 0;
+}
+
+static void from_registered(struct side *s, const struct peer_facts *f, const struct peer_facts *to)
+{
+    union base_ep remote = peer_facts_mapped(to);
+    s->side.query.local = f->n_samples ? to_predict(&f->samples[0].local) : (struct predict_ep){.len = 0};
+    s->side.query.remote = to_predict(&remote);
+}
+
+static bool stable(const struct side *s)
+{
+    int mapping = s->behaviour.mapping.value;
+    return mapping == PREDICT_MAPPING_EI || mapping == PREDICT_MAPPING_NONE;
+}
+
+static double interval_of(uint32_t probes, uint32_t rate)
+{
+    return probes > BURST ? 1.0 / (double)rate : 0;
+}
+
+int peer_predict_plan(const struct peer_facts *a, const struct peer_facts *b, int opener,
+                      const struct peer_timing *timing, const struct predict_caps *caps, struct predict_plan *out)
+{
+    struct side sides[2] = {{.samples = NULL}, {.samples = NULL}};
+    double interval = 0;
+    int err = 0;
+    /* Once as if all went at once; again where the budget turns out to take its time. */
+    for (int round = 0; round < 2 && err == 0; round++) {
+        err = open_side(&sides[0], a, timing, interval);
+        if (err == 0)
+            err = open_side(&sides[1], b, timing, interval);
+        /* A mapping that stays is the registered port's; who moves probes from fresh ports. */
+        if (err == 0 && stable(&sides[0]))
+            from_registered(&sides[0], a, b);
+        if (err == 0 && stable(&sides[1]))
+            from_registered(&sides[1], b, a);
+        if (err == 0)
+            err = predict_plan(&sides[0].side, &sides[1].side, opener, caps, out);
+        free(sides[0].samples);
+        free(sides[1].samples);
+        sides[0].samples = sides[1].samples = NULL;
+        if (err < 0 || interval_of(out->probes, timing->rate) == interval)
+            break;
+        interval = interval_of(out->probes, timing->rate);
+    }
+    return err;
+}
+
+static struct predict_model *open_model(struct side *s, const struct peer_facts *f, uint32_t probes,
+                                        const struct peer_timing *timing)
+{
+    if (open_side(s, f, timing, interval_of(probes, timing->rate)) < 0)
+        return NULL;
+    s->side.query.probes = probes;
+    return predict_model_create(PREDICT_MIXTURE, s->samples, f->n_samples, &s->behaviour, &s->side.query);
+}
+
+int peer_predict_rank(const struct peer_facts *f, uint32_t probes, const struct peer_timing *timing,
+                      struct base_rng *rng, union base_ep *eps, float *ps, size_t max)
+{
+    struct side s = {.samples = NULL};
+    struct predict_rng order;
+    struct predict_model *m = open_model(&s, f, probes, timing);
+    struct predict_candidate *list = m ? calloc(max, sizeof(*list)) : NULL;
+    if (rng)
+        predict_rng_seed(&order, base_rng_u64(rng));
+    size_t n = list ? predict_rank(m, list, max, rng ? &order : NULL) : 0;
+    for (size_t i = 0; i < n; i++) {
+        eps[i] = from_predict(&list[i].ep);
+        if (ps)
+            ps[i] = (float)list[i].p;
+    }
+    int err = list ? (int)n : -ENOMEM;
+    free(list);
+    predict_model_free(m);
+    free(s.samples);
+    return err;
+}
+
+double peer_predict_success(const struct peer_facts *f, uint32_t probes, const struct peer_timing *timing,
+                            const struct peer_candidates *holes)
+{
+    struct side s = {.samples = NULL};
+    struct predict_model *m = open_model(&s, f, probes, timing);
+    struct predict_candidate *list = m ? calloc(holes->n ? holes->n : 1, sizeof(*list)) : NULL;
+    for (size_t i = 0; list && i < holes->n; i++)
+        list[i].ep = to_predict(&holes->list[i].ep);
+    double p = list ? predict_success(m, list, holes->n) : NAN;
+    free(list);
+    predict_model_free(m);
+    free(s.samples);
+    return p;
+}
