@@ -19,7 +19,7 @@ static float chance(const struct synspray *s, uint64_t now)
 {
     const struct peer_search *p = s->search;
     uint64_t start = peer_trial_start_ns(s->trial);
-    if (p->ttl == PEER_TTL_OFF || s->other_ready_ns || p->holes == 0 || now < start)
+    if (p->ttl == PEER_TTL_OFF || s->other_ready_ns || p->holes == 0 || p->rate == 0 || now < start)
         return 1;
     double standing = BURST + (double)p->rate * (double)(now + s->plan->rtt_ns / 2 - start) / 1e9;
     return standing < p->holes ? (float)(standing / p->holes) : 1;

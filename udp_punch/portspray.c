@@ -1,19 +1,30 @@
 /*
  * UDP hole punching. Mode punch is the classic (Ford, Srisuresh, Kegel 2005, section 3): both sides send to the other's
- * public and private endpoints until a path answers. The chassis verifies, keeps answered paths alive and chooses one.
+ * public and private endpoints until a path answers. The other modes are for a side whose NAT gives every destination a
+ * new port: the opener sends from its registered socket to many ports, the prober from many sockets to the opener. One
+ * pair that meets is enough. The chassis verifies, keeps answered paths alive and chooses one.
  */
 #include "udp_punch/portspray.h"
 
 #include <errno.h>
+#include <stdlib.h>
+#include <string.h>
 
-struct portspray {
-    struct peer_trial *trial;
-    struct loop_op timer;
-    uint64_t interval_ns;
-    bool closing;
-};
+#include "udp_punch/portspray_internal.h"
 
-static void probe_all(struct portspray *s)
+/* What was silent for some round trips stays silent. */
+#define SILENCE_RTTS   3
+#define SILENCE_MIN_NS (150 * BASE_NS_PER_MS)
+
+uint64_t portspray_silence_ns(const struct portspray *s)
+{
+    uint64_t silence = SILENCE_RTTS * s->plan.rtt_ns;
+    return silence > SILENCE_MIN_NS ? silence : SILENCE_MIN_NS;
+}
+
+/* ---- turns ----------------------------------------------------------------------------------- */
+
+static uint64_t punch_turn(struct portspray *s, uint64_t now)
 {
     const struct peer_candidates *c = peer_trial_candidates(s->trial);
     /* The likeliest last: some NATs let only the last destination answer. */
@@ -22,56 +33,173 @@ static void probe_all(struct portspray *s)
         if (peer_udp_probe(s->trial, &c->list[i].ep) < 0)
             peer_trial_error(s->trial, "send_failed");
     }
+    return now + s->interval_ns;
+}
+
+static void turn(struct portspray *s)
+{
+    if (s->stopping || s->verified || peer_trial_over(s->trial))
+        return;
+    uint64_t now = base_now_ns();
+    uint64_t next = s->punch    ? punch_turn(s, now)
+                    : s->aiming ? portspray_holes_turn(s, now)
+                                : portspray_probes_turn(s, now);
+    if (next != UINT64_MAX && !s->stopping && !s->timer.pending)
+        loop_timer(peer_trial_loop(s->trial), &s->timer, next);
 }
 
 static void timer_done(struct loop_op *op, int res)
 {
     struct portspray *s = op->owner;
-    if (res == 0 && !s->closing && !peer_trial_over(s->trial)) {
-        probe_all(s);
-        loop_timer(peer_trial_loop(s->trial), op, base_now_ns() + s->interval_ns);
-    } else if (s->closing) {
+    (void)res; /* cancelled: something has happened, so it is looked at now */
+    if (s->closing)
         peer_trial_closed(s->trial);
-    }
+    else
+        turn(s);
+}
+
+void portspray_wake(struct portspray *s)
+{
+    if (s->timer.pending)
+        loop_cancel(peer_trial_loop(s->trial), &s->timer);
+    else if (!s->stopping)
+        loop_timer(peer_trial_loop(s->trial), &s->timer, base_now_ns());
+}
+
+/* ---- the contract ---------------------------------------------------------------------------- */
+
+static bool waits_for_other(const struct portspray *s)
+{
+    const struct peer_search *p = &s->plan.search;
+    return p->order == (s->opener ? PEER_PROBES_FIRST : PEER_HOLES_FIRST);
+}
+
+void portspray_attempt(struct portspray *s, unsigned n)
+{
+    s->attempt = n;
+    s->begin_ns = n == 0 && waits_for_other(s) ? UINT64_MAX : 0;
+    s->round = 0;
+    s->round_begun = s->done = s->told_ready = s->told_spent = false;
+    s->first_out_ns = s->other_ready_ns = s->quiet_ns = 0;
+    s->n_batch = 0;
+}
+
+static int copy_list(const struct peer_candidates *from, struct peer_candidates *to)
+{
+    *to = (struct peer_candidates){.n = from->n};
+    if (from->n == 0)
+        return 0;
+    to->list = malloc(from->n * sizeof(from->list[0]));
+    if (!to->list)
+        return -ENOMEM;
+    memcpy(to->list, from->list, from->n * sizeof(from->list[0]));
+    return 0;
+}
+
+static enum portspray_order order_of(const char *name)
+{
+    return strcmp(name, "scan") == 0     ? PORTSPRAY_SCAN
+           : strcmp(name, "random") == 0 ? PORTSPRAY_SHUFFLED
+                                         : PORTSPRAY_OUTWARD;
+}
+
+/* Each side's own pace: presets let the prober's sockets go at once, and the holes one by one. */
+static void set_pace(struct portspray *s, const struct peer_options *o)
+{
+    uint64_t rate = s->plan.search.rate, n;
+    if (!s->aiming && peer_option_number(o, "probe-rate", &n))
+        rate = n;
+    base_bucket_init(&s->bucket, (double)rate, (double)peer_option_u64(o, "burst"), base_now_ns());
+}
+
+static int open_search(struct portspray *s)
+{
+    struct peer_trial *t = s->trial;
+    const struct peer_options *o = peer_trial_options(t);
+    const struct peer_search *p = &s->plan.search;
+    uint64_t rounds;
+    s->opener = p->opener == peer_trial_role(t);
+    s->aiming = s->opener && !p->meet;
+    s->full = strcmp(s->plan.mode, "full") == 0;
+    s->order = order_of(peer_option_text(o, "sweep"));
+    s->attempts = p->attempts;
+    /* A second round is for lost packets. A hole is open when its packet has left the NAT, a probe has to arrive. */
+    s->rounds = peer_option_number(o, "rounds", &rounds) ? (uint32_t)rounds : s->aiming ? 1 : 2;
+    s->ttl = s->aiming && p->ttl < PEER_TTL_AUTO ? p->ttl : 0;
+    set_pace(s, o);
+    portspray_attempt(s, 0);
+    if (peer_trial_candidates(t)->n > 0)
+        s->target = peer_trial_candidates(t)->list[0].ep;
+    else if (!s->aiming)
+        return -EBADMSG;
+    return s->aiming ? 0 : portspray_probes_open(s);
 }
 
 static int portspray_open(struct peer_trial *t)
 {
     struct portspray *s = peer_trial_state(t);
+    const struct peer_plan *plan = peer_trial_plan(t);
     s->trial = t;
+    s->plan = *plan;
+    s->plan.for_a = s->plan.for_b = (struct peer_candidates){.list = NULL};
     s->interval_ns = peer_option_u64(peer_trial_options(t), "interval");
+    s->punch = !plan->search.on || plan->search.known;
     loop_op_init(&s->timer, timer_done, s);
-    return 0;
+    if (s->punch)
+        return 0;
+    int err = copy_list(&plan->for_a, &s->plan.for_a);
+    if (err == 0)
+        err = copy_list(&plan->for_b, &s->plan.for_b);
+    return err < 0 ? err : open_search(s);
 }
 
 static void portspray_go(struct peer_trial *t)
 {
     struct portspray *s = peer_trial_state(t);
-    peer_trial_count(t, "holes", peer_trial_candidates(t)->n);
-    probe_all(s);
-    loop_timer(peer_trial_loop(t), &s->timer, peer_trial_start_ns(t) + s->interval_ns);
+    if (s->punch)
+        peer_trial_count(t, "holes", peer_trial_candidates(t)->n);
+    /* The bucket's burst is for the start. */
+    s->bucket.last_ns = base_now_ns();
+    turn(s);
+}
+
+static void stop(struct portspray *s)
+{
+    s->stopping = true;
+    loop_cancel(peer_trial_loop(s->trial), &s->timer);
 }
 
 static void portspray_event(struct peer_trial *t, const struct peer_event *event)
 {
     struct portspray *s = peer_trial_state(t);
-    if (event->kind == PEER_EVENT_CHOSEN)
-        loop_cancel(peer_trial_loop(t), &s->timer);
+    if (event->kind == PEER_EVENT_VERIFIED)
+        s->verified = true; /* the spray ends here; the chassis agrees with the other side */
+    else if (event->kind == PEER_EVENT_CHOSEN)
+        stop(s);
+    else if (event->kind == PEER_EVENT_NOTE && !s->punch && !s->stopping)
+        portspray_note(s, event->note, event->note_len);
+    else if (event->kind == PEER_EVENT_SAMPLED && !s->punch && !s->stopping)
+        portspray_sampled(s, &event->remote, event->eps, event->n_eps);
 }
 
 static void portspray_close(struct peer_trial *t)
 {
     struct portspray *s = peer_trial_state(t);
     s->closing = true;
-    if (s->timer.pending)
-        loop_cancel(peer_trial_loop(t), &s->timer);
-    else
+    stop(s);
+    free(s->plan.for_a.list);
+    free(s->plan.for_b.list);
+    if (!s->timer.pending)
         peer_trial_closed(t);
 }
 
-static const char *const modes[] = {"punch", NULL};
+static const char *const modes[] = {"punch", "window", "random", "full", NULL};
+static const char *const sweeps[] = {"outward", "scan", "random", NULL};
+static const char *const auto_word[] = {"auto", NULL};
+static const char *const same_word[] = {"same", NULL};
 
-static const struct peer_option options[] = {
+#define OWN_OPTIONS 6
+static const struct peer_option own_options[OWN_OPTIONS] = {
     {.name = "interval",
      .arg = "TIME",
      .value = "20ms",
@@ -79,7 +207,53 @@ static const struct peer_option options[] = {
      .kind = PEER_OPT_DURATION,
      .lo = BASE_NS_PER_MS,
      .hi = 10 * BASE_NS_PER_S},
+    {.name = "rounds",
+     .arg = "N",
+     .value = "auto",
+     .help = "how often a search repeats its packets; 0: until the deadline; auto: each hole once, each probe twice",
+     .kind = PEER_OPT_WORD_OR_U64,
+     .lo = 0,
+     .hi = 100000,
+     .choices = auto_word},
+    {.name = "burst",
+     .arg = "N",
+     .value = "64",
+     .help = "packets of a search that may go at once",
+     .kind = PEER_OPT_U64,
+     .lo = 1,
+     .hi = 65535},
+    {.name = "probe-rate",
+     .arg = "N",
+     .value = "same",
+     .help = "new probes a second at most, where it is another than --rate; 0: unlimited",
+     .kind = PEER_OPT_WORD_OR_U64,
+     .lo = 0,
+     .hi = 10000000,
+     .choices = same_word},
+    {.name = "sweep",
+     .arg = "ORDER",
+     .value = "outward",
+     .help = "how mode full goes through the ports: from the predicted one outward, upward, or in random order",
+     .kind = PEER_OPT_CHOICE,
+     .choices = sweeps},
+    {.name = "keepalive",
+     .arg = "TIME",
+     .value = "5s",
+     .help = "time between two heartbeats, to the server during a trial and on the chosen path after it; 0: none",
+     .kind = PEER_OPT_DURATION,
+     .lo = 0,
+     .hi = 3600 * BASE_NS_PER_S},
 };
+
+/* The search's options, then its own: filled in before main(), for tables of two rooms cannot be joined by the
+ * compiler. */
+static struct peer_option options[PEER_SEARCH_N_OPTIONS + OWN_OPTIONS];
+
+__attribute__((constructor)) static void join_options(void)
+{
+    memcpy(options, peer_search_options, sizeof(peer_search_options));
+    memcpy(options + PEER_SEARCH_N_OPTIONS, own_options, sizeof(own_options));
+}
 
 const struct peer_technique portspray_technique = {
     .name = "portspray",

@@ -11,7 +11,7 @@
 
 static const char *const simopen_modes[] = {PLAIN, "none", NULL};
 static const char *const synspray_modes[] = {"hold", "reuse", "listen", "none", NULL};
-static const char *const portspray_modes[] = {"punch", "none", NULL};
+static const char *const portspray_modes[] = {"punch", "window", "random", "full", "none", NULL};
 static const char *const no_modes[] = {NULL};
 
 static const struct campaign_technique table[] = {
@@ -19,7 +19,7 @@ static const struct campaign_technique table[] = {
      "TCP simultaneous open from the registered port, with a listener on the same port"},
     {"synspray", "synspray", "tcp", "hold", synspray_modes,
      "TCP against a NAT whose ports move: SYNs to many ports, held, re-used or closed, and many probes"},
-    {"portspray", "portspray", "udp", "punch", portspray_modes, "UDP hole punching; punch: the classic one"},
+    {"portspray", "portspray", "udp", "punch", portspray_modes, "UDP hole punching; punch: the classic one; against NATs whose ports move: window, random, full"},
     {"none", "portspray", "udp", "none", no_modes, "control: sends nothing, so nothing may connect"},
     {NULL, NULL, NULL, NULL, NULL, NULL},
 };

@@ -410,7 +410,7 @@ static void put_search(struct wire_writer *w, const struct peer_search *s)
 static bool search_ok(const struct peer_search *s)
 {
     return (s->opener == WIRE_ROLE_A || s->opener == WIRE_ROLE_B) && s->order < PEER_ORDERS && s->ttl <= PEER_TTL_AUTO &&
-           s->holes <= UINT16_MAX && s->probes <= UINT16_MAX && s->attempts >= 1 && s->rate >= 1 && s->entries >= 1 &&
+           s->holes <= UINT16_MAX && s->probes <= UINT16_MAX && s->attempts >= 1 && s->entries >= 1 &&
            s->random_lo <= s->random_hi;
 }
 

@@ -144,6 +144,9 @@ struct peer_datagrams;
 int peer_datagrams_open(struct peer_trial *t, uint16_t port);
 /* Sends a STUN request from the registered socket; 0 or -errno. */
 int peer_datagrams_send_raw(struct peer_trial *t, const union base_ep *to, const void *buf, size_t len);
+/* The same from another socket, by its number. */
+int peer_datagrams_send_from(struct peer_trial *t, unsigned socket, const union base_ep *to, const void *buf,
+                             size_t len);
 /* Re-sends on answered paths that are not agreed yet, heartbeats on the agreed one. */
 void peer_datagrams_tick(struct peer_trial *t);
 void peer_datagrams_close(struct peer_trial *t);
@@ -158,6 +161,12 @@ int peer_sampler_start(struct peer_trial *t);
 void peer_sampler_stun(struct peer_trial *t, const union base_ep *from, const uint8_t *buf, size_t len);
 /* Stops and closes; the connections that hold a TCP mapping open go too. */
 void peer_sampler_close(struct peer_trial *t);
+
+/* ---- sampling again during a trial (resample.c) ---------------------------------------------- */
+
+struct peer_resampler;
+void peer_resample_stun(struct peer_trial *t, const uint8_t *buf, size_t len);
+void peer_resample_close(struct peer_trial *t);
 
 /* ---- one trial (trial.c) --------------------------------------------------------------------- */
 
@@ -205,6 +214,7 @@ struct peer_trial {
     struct peer_stream *streams;
     struct peer_datagrams *datagrams;
     struct peer_sampler *sampler;
+    struct peer_resampler *resampler;
 
     void *technique_state;
     bool technique_open, technique_closed;

@@ -22,9 +22,9 @@ static const struct peer_option chassis_options[] = {
     {.name = "rate",
      .arg = "N",
      .value = "2000",
-     .help = "new attempts a second at most",
+     .help = "new attempts a second at most; 0: unlimited",
      .kind = PEER_OPT_U64,
-     .lo = 1,
+     .lo = 0,
      .hi = 10000000},
     {.name = "samples",
      .arg = "N",
@@ -115,6 +115,7 @@ static void add(struct peer_options *o, const struct peer_option *option, const 
     if (o->n == PEER_MAX_OPTIONS)
         abort(); /* a table outgrew PEER_MAX_OPTIONS */
     o->table[o->n] = option;
+    o->given[o->n] = false;
     snprintf(o->value[o->n++], PEER_OPTION_VALUE, "%s", value);
 }
 
@@ -143,8 +144,7 @@ const struct peer_option *peer_options_find(const struct peer_options *o, const 
     return i < o->n ? o->table[i] : NULL;
 }
 
-int peer_options_set(struct peer_options *o, const struct peer_technique *technique, const char *name,
-                     const char *value)
+static int assign(struct peer_options *o, const struct peer_technique *technique, const char *name, const char *value)
 {
     size_t i = find(o, name);
     if (i == o->n)
@@ -153,6 +153,15 @@ int peer_options_set(struct peer_options *o, const struct peer_technique *techni
         return -EINVAL;
     snprintf(o->value[i], PEER_OPTION_VALUE, "%s", value);
     return 0;
+}
+
+int peer_options_set(struct peer_options *o, const struct peer_technique *technique, const char *name,
+                     const char *value)
+{
+    int err = assign(o, technique, name, value);
+    if (err == 0)
+        o->given[find(o, name)] = true;
+    return err;
 }
 
 static size_t list_names(char *buf, size_t cap, size_t len, const char *const *names)
@@ -207,6 +216,12 @@ const char *peer_option_expects(const struct peer_option *option, const struct p
         break;
     }
     return buf;
+}
+
+bool peer_option_given(const struct peer_options *o, const char *name)
+{
+    size_t i = find(o, name);
+    return i < o->n && o->given[i];
 }
 
 const char *peer_option_text(const struct peer_options *o, const char *name)
@@ -267,7 +282,7 @@ static int set_line(struct peer_options *o, const struct peer_technique *techniq
     int err = 0;
     if (strcmp(line, "transport") == 0)
         err = strcmp(equals + 1, technique->transport == PEER_TCP ? "tcp" : "udp") == 0 ? 0 : -EINVAL;
-    else if (peer_options_set(o, technique, line, equals + 1) < 0)
+    else if (assign(o, technique, line, equals + 1) < 0)
         err = -EINVAL;
     *equals = '=';
     return err;

@@ -58,12 +58,15 @@ struct peer_option {
 struct peer_options {
     const struct peer_option *table[PEER_MAX_OPTIONS];
     char value[PEER_MAX_OPTIONS][PEER_OPTION_VALUE];
+    bool given[PEER_MAX_OPTIONS]; /* by who started the program: no default */
     size_t n;
 };
 
 /* The value of a known option; naming an unknown one is a bug and aborts. */
 uint64_t peer_option_u64(const struct peer_options *o, const char *name); /* durations in ns */
 const char *peer_option_text(const struct peer_options *o, const char *name);
+/* Whether it was set on this side's command line; what role b has from role a was not. */
+bool peer_option_given(const struct peer_options *o, const char *name);
 /* PEER_OPT_WORD_OR_U64: true and *n when it is a number. */
 bool peer_option_number(const struct peer_options *o, const char *name, uint64_t *n);
 double peer_option_fraction(const struct peer_options *o, const char *name); /* a percentage, as 0 to 1 */
@@ -137,7 +140,7 @@ struct peer_search {
     uint32_t attempts;       /* until the deadline */
     uint16_t ttl;            /* of the opener's holes */
     enum peer_order order;   /* when each side begins */
-    uint32_t rate, entries;  /* caps of each side: new ones a second, and in flight at once */
+    uint32_t rate, entries;  /* caps of each side: new ones a second (0: none), and in flight at once */
     bool known;              /* the prober's mapping stays: one hole, one probe from its registered port */
     bool meet;               /* both move: the holes too go from ports of their own, all to the first candidate */
     union base_ep random_at; /* unset: nothing is drawn */
@@ -201,14 +204,17 @@ enum peer_event_kind {
     PEER_EVENT_LOST,     /* a path that was handed over is gone: err says why */
     PEER_EVENT_CHOSEN,   /* both sides agreed on this path: stop searching */
     PEER_EVENT_NOTE,     /* a message from the other side's technique, through S */
+    PEER_EVENT_SAMPLED,  /* UDP: what peer_udp_resample() found */
 };
 
 struct peer_event {
     enum peer_event_kind kind;
-    union base_ep remote; /* VERIFIED, LOST, CHOSEN */
+    union base_ep remote; /* VERIFIED, LOST, CHOSEN; SAMPLED: our last mapping when the plan was made */
     int err;              /* LOST: -errno; -EACCES = the other end could not prove the key */
     const uint8_t *note;  /* NOTE */
     size_t note_len;
+    const union base_ep *eps; /* SAMPLED: our mappings, as S saw them, the last one made last */
+    size_t n_eps;             /* 0: no answer came */
 };
 
 /* ---- the technique --------------------------------------------------------------------------- */
@@ -292,5 +298,17 @@ int peer_tcp_offer(struct peer_trial *t, int fd, const union base_ep *remote);
  * opened, are verified and kept alive by the chassis. 0, or -errno of sendto (-EAGAIN: the socket's buffer is full).
  */
 int peer_udp_probe(struct peer_trial *t, const union base_ep *to);
+/* One more socket, of a port that the kernel chooses: its number, counted from 1 (0 is the registered one), or -errno.
+ * The chassis takes what answers it, and closes it at the trial's end. */
+int peer_udp_socket(struct peer_trial *t);
+/*
+ * The first proof from a socket to at most PEER_UDP_BATCH of n endpoints that have not answered yet, in one system
+ * call; ttl 0 is the host's default, and later packets are not concerned. How many were sent, or -errno of the first
+ * (-EAGAIN: the socket's buffer is full).
+ */
+#define PEER_UDP_BATCH 64
+int peer_udp_probe_many(struct peer_trial *t, unsigned socket, const union base_ep *to, size_t n, int ttl);
+/* Asks S again where our NAT has the registered socket, or a fresh one. PEER_EVENT_SAMPLED follows once; 0, or -errno. */
+int peer_udp_resample(struct peer_trial *t, bool fresh);
 
 #endif

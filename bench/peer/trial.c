@@ -198,6 +198,7 @@ void peer_trial_end(struct peer_trial *t)
     peer_streams_close(t, NULL);
     peer_datagrams_close(t);
     peer_sampler_close(t);
+    peer_resample_close(t);
     peer_trial_release(t);
 }
 

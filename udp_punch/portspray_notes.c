@@ -1,0 +1,149 @@
+/*
+ * What the sides tell each other through S, as [kind, attempt, ...]:
+ *   ready    my first round is out
+ *   aim      the prober got nothing and begins the next attempt: where its NAT had it, and has it now
+ *   target   the opener's endpoint now, after an aim
+ *   spent    the prober got nothing and has no attempt left
+ *   verdict  the opener has nothing either: both give up
+ */
+#include <string.h>
+
+#include "udp_punch/portspray_internal.h"
+
+enum note { NOTE_READY = 1, NOTE_AIM, NOTE_TARGET, NOTE_SPENT, NOTE_VERDICT };
+
+/* kind, attempt, and two endpoints: address length, address, port */
+#define EP_MAX   (1 + 16 + 2)
+#define NOTE_MAX (2 + 2 * EP_MAX)
+
+static void put_ep(uint8_t *note, size_t *len, const union base_ep *ep)
+{
+    size_t n = 0;
+    const uint8_t *addr = base_ep_bytes(ep, &n);
+    note[(*len)++] = (uint8_t)n;
+    memcpy(note + *len, addr, n);
+    *len += n;
+    note[(*len)++] = (uint8_t)(base_ep_port(ep) >> 8);
+    note[(*len)++] = (uint8_t)base_ep_port(ep);
+}
+
+static void tell_eps(struct portspray *s, enum note kind, const union base_ep *one, const union base_ep *two)
+{
+    uint8_t note[NOTE_MAX] = {(uint8_t)kind, (uint8_t)s->attempt};
+    size_t len = 2;
+    if (one)
+        put_ep(note, &len, one);
+    if (two)
+        put_ep(note, &len, two);
+    peer_trial_note(s->trial, note, len);
+}
+
+static void tell(struct portspray *s, enum note kind)
+{
+    tell_eps(s, kind, NULL, NULL);
+}
+
+/* The endpoint at *at, which moves behind it. */
+static bool read_ep(const uint8_t *note, size_t len, size_t *at, union base_ep *out)
+{
+    const uint8_t *p = note + *at;
+    size_t left = len - *at, n = left ? p[0] : 0;
+    if ((n != 4 && n != 16) || left < 1 + n + 2)
+        return false;
+    *out = base_ep_from_bytes(n == 4 ? AF_INET : AF_INET6, p + 1, (uint16_t)(p[1 + n] << 8 | p[2 + n]));
+    *at += 1 + n + 2;
+    return base_ep_port(out) != 0;
+}
+
+void portspray_tell_ready(struct portspray *s)
+{
+    if (s->told_ready)
+        return;
+    s->told_ready = true;
+    tell(s, NOTE_READY);
+}
+
+/* ---- the prober ------------------------------------------------------------------------------ */
+
+void portspray_spent(struct portspray *s)
+{
+    if (s->told_spent)
+        return;
+    s->told_spent = true;
+    if (s->attempt + 1 < s->attempts && peer_udp_resample(s->trial, true) == 0)
+        return; /* portspray_sampled() follows */
+    tell(s, NOTE_SPENT);
+}
+
+/* ---- the opener ------------------------------------------------------------------------------ */
+
+static void on_aim(struct portspray *s, const uint8_t *note, size_t len)
+{
+    union base_ep was, now;
+    size_t at = 2;
+    unsigned attempt = s->attempt + 1;
+    if (!s->opener || note[1] != (uint8_t)attempt || s->verified)
+        return;
+    /* Without an answer from S the prober does not know: the aim stays, but its mappings are new all the same. */
+    if (read_ep(note, len, &at, &was) && read_ep(note, len, &at, &now)) {
+        portspray_aim_anew(&s->plan, &was, &now);
+        s->target = now;
+    }
+    peer_trial_count(s->trial, "aimed_anew", 1);
+    portspray_attempt(s, attempt);
+    peer_udp_resample(s->trial, false);
+    portspray_wake(s);
+}
+
+void portspray_sampled(struct portspray *s, const union base_ep *was, const union base_ep *eps, size_t n)
+{
+    if (s->verified)
+        return;
+    if (s->opener) {
+        if (n > 0)
+            tell_eps(s, NOTE_TARGET, &eps[n - 1], NULL);
+        return;
+    }
+    portspray_attempt(s, s->attempt + 1);
+    if (!base_ep_is_set(&s->seen_at))
+        s->seen_at = *was;
+    tell_eps(s, NOTE_AIM, n > 0 ? &s->seen_at : NULL, n > 0 ? &eps[n - 1] : NULL);
+    if (n > 0)
+        s->seen_at = eps[n - 1];
+    if (portspray_probes_open(s) == 0)
+        portspray_wake(s);
+}
+
+/* ---- what comes ------------------------------------------------------------------------------ */
+
+static void on_ready(struct portspray *s)
+{
+    s->other_ready_ns = base_now_ns();
+    if (s->begin_ns == UINT64_MAX)
+        s->begin_ns = s->other_ready_ns;
+    portspray_wake(s);
+}
+
+void portspray_note(struct portspray *s, const uint8_t *note, size_t len)
+{
+    union base_ep ep;
+    size_t at = 2;
+    if (len < 2)
+        return;
+    if (note[0] == NOTE_AIM) {
+        on_aim(s, note, len);
+        return;
+    }
+    if (note[1] != (uint8_t)s->attempt)
+        return;
+    if (note[0] == NOTE_READY) {
+        on_ready(s);
+    } else if (note[0] == NOTE_TARGET && !s->opener && read_ep(note, len, &at, &ep)) {
+        s->target = ep;
+    } else if (note[0] == NOTE_SPENT && s->opener && !s->verified) {
+        tell(s, NOTE_VERDICT);
+        peer_trial_fail(s->trial, RECORD_PREDICT_MISS);
+    } else if (note[0] == NOTE_VERDICT && !s->opener && !s->verified) {
+        peer_trial_fail(s->trial, RECORD_PREDICT_MISS);
+    }
+}
