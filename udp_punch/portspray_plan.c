@@ -111,10 +111,11 @@ static int check_files(const struct peer_options *o, const struct peer_facts *pr
         s->probes = room ? (uint32_t)room : 1;
         return 0;
     }
-    snprintf(out->why, sizeof(out->why),
-             "%u probes in %u attempts need %llu open files, but the prober's limit is %llu: raise it with 'ulimit -n', "
-             "or use fewer --probes",
-             s->probes, s->attempts, (unsigned long long)need, (unsigned long long)prober->open_files);
+    snprintf(
+        out->why, sizeof(out->why),
+        "%u probes in %u attempts need %llu open files, but the prober's limit is %llu: raise it with 'ulimit -n', "
+        "or use fewer --probes",
+        s->probes, s->attempts, (unsigned long long)need, (unsigned long long)prober->open_files);
     return -EMFILE;
 }
 

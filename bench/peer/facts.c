@@ -409,9 +409,9 @@ static void put_search(struct wire_writer *w, const struct peer_search *s)
 /* Bounds that the rest relies on: roles, orders, a TTL, counts that fit a port range. */
 static bool search_ok(const struct peer_search *s)
 {
-    return (s->opener == WIRE_ROLE_A || s->opener == WIRE_ROLE_B) && s->order < PEER_ORDERS && s->ttl <= PEER_TTL_AUTO &&
-           s->holes <= UINT16_MAX && s->probes <= UINT16_MAX && s->attempts >= 1 && s->entries >= 1 &&
-           s->random_lo <= s->random_hi;
+    return (s->opener == WIRE_ROLE_A || s->opener == WIRE_ROLE_B) && s->order < PEER_ORDERS &&
+           s->ttl <= PEER_TTL_AUTO && s->holes <= UINT16_MAX && s->probes <= UINT16_MAX && s->attempts >= 1 &&
+           s->entries >= 1 && s->random_lo <= s->random_hi;
 }
 
 static int get_search(const struct wire_reader *r, struct peer_search *s)

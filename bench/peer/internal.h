@@ -221,8 +221,8 @@ struct peer_trial {
     struct record_side side;
     struct peer_counter counters[PEER_MAX_COUNTERS];
     size_t n_counters;
-    const char *why;  /* static */
-    json_t *fields;   /* of the technique, for the side's record; NULL = none */
+    const char *why; /* static */
+    json_t *fields;  /* of the technique, for the side's record; NULL = none */
     /* operations of the chassis that are under way; the trial is freed when none is left */
     unsigned holds;
 };

@@ -308,7 +308,8 @@ int peer_udp_socket(struct peer_trial *t);
  */
 #define PEER_UDP_BATCH 64
 int peer_udp_probe_many(struct peer_trial *t, unsigned socket, const union base_ep *to, size_t n, int ttl);
-/* Asks S again where our NAT has the registered socket, or a fresh one. PEER_EVENT_SAMPLED follows once; 0, or -errno. */
+/* Asks S again where our NAT has the registered socket, or a fresh one. PEER_EVENT_SAMPLED follows once; 0, or -errno.
+ */
 int peer_udp_resample(struct peer_trial *t, bool fresh);
 
 #endif
