@@ -1,8 +1,8 @@
 /*
  * How far it is to the other peer's NAT: datagrams of rising time to live to its mapped endpoint, and the ICMP time
- * exceeded that they draw (RFC 792), read from the sockets' error queues: no root. The last hop that answers lies
- * before the NAT, as a NAT takes what is addressed to itself, whatever its time to live. Hops that are silent are
- * passed over; a packet that is to end before the NAT then ends a little earlier.
+ * exceeded that they draw (RFC 792), read from the sockets' error queues: no root. The last hop that answers lies before
+ * the NAT, as a NAT takes what is addressed to itself, whatever its time to live. Hops that are silent are passed over;
+ * a packet that is to end before the NAT then ends a little earlier.
  *
  * Once a session and address: the first trial that needs it measures it while the plan is on its way.
  */
@@ -17,12 +17,12 @@
 #include "bench/peer/internal.h"
 
 /* So many datagrams at once: at most as many reach the other NAT unasked, which tells them from an attack. */
-#define WINDOW   PEER_HOPS_WINDOW
+#define WINDOW PEER_HOPS_WINDOW
 #define MAX_HOPS 32
 /* An answer from before the NAT comes sooner than one from the peer; and what slow routers need. */
-#define WAIT_SHARE 1.25
-#define WAIT_MORE  (15 * BASE_NS_PER_MS)
-#define LOOK_NS    (3 * BASE_NS_PER_MS)
+#define WAIT_SHARE  1.25
+#define WAIT_MORE   (15 * BASE_NS_PER_MS)
+#define LOOK_NS     (3 * BASE_NS_PER_MS)
 /* A hop that is past our own NATs has an address that hosts on the internet can have. */
 static bool is_public(const struct in_addr *addr)
 {

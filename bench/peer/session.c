@@ -11,8 +11,7 @@
 
 /* S answers a handshake step within a round trip; this covers slow lines and lost SYNs. */
 #define SERVER_WAIT_NS (10 * BASE_NS_PER_S)
-/* Control connection, ring, listener, the raced endpoints, and standard streams; over TCP each sample takes one more.
- */
+/* Control connection, ring, listener, the raced endpoints, and standard streams; over TCP each sample takes one more. */
 #define MIN_OPEN_FILES 48
 
 static const char *server_text(const struct peer *peer, char buf[BASE_EP_STRLEN])
