@@ -288,10 +288,25 @@ static void nats_under_nats(void **state)
 /* Every shipped emulated profile is one that the emulator takes. */
 static void the_emulated_set(void **state)
 {
-    static const char *const names[] = {
-        "full-cone",    "restricted-cone", "port-restricted", "address-dependent",    "sym-seq-quiet", "sym-seq-busy",
-        "sym-seq-peak", "sym-random",      "pf-random",       "mobile-sym-random",    "cgn-block",     "cgn-band",
-        "double-nat",   "picky",           "hostile",         "linux-strict-emulated"};
+    static const char *const names[] = {"full-cone",
+                                        "restricted-cone",
+                                        "port-restricted",
+                                        "address-dependent",
+                                        "sym-seq-quiet",
+                                        "sym-seq-busy",
+                                        "sym-seq-still",
+                                        "sym-seq-slow",
+                                        "cgn-block-no-hairpin",
+                                        "sym-seq-peak",
+                                        "sym-random",
+                                        "pf-random",
+                                        "mobile-sym-random",
+                                        "cgn-block",
+                                        "cgn-band",
+                                        "double-nat",
+                                        "picky",
+                                        "hostile",
+                                        "linux-strict-emulated"};
     (void)state;
     union base_ep external[4], gateway;
     base_ep_parse_addr("203.0.113.1", &external[0]);
