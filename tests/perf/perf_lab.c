@@ -10,15 +10,22 @@
  * lab_packets_per_second_delayed   5 ms through the delay queue
  * lab_packets_per_second_netfilter through two routers: the write then also carries b's router
  * lab_packets_per_second_emulated  through two emulated NATs
- * lab_tun_floor_per_second         the same packets with nothing but read() and write(): what the devices cost here
+ * lab_tun_floor_per_second         the same packets with nothing but read() and write(): what the devices cost here;
+ *                                  the lab itself writes in batches
+ * lab_tun_read_ns                  of that, the read() of one packet; the rest is its write()
+ * lab_syscall_ns                   of each of the two, what any system call costs here
  * lab_late_p99_us                  how late the delay queue lets a packet go: 400 single packets on an idle lab
  * lab_sleep_late_p99_us            how late the kernel wakes a plain sleep here, in steps of 10 us as above
+ * lab_late_first_p99_us            lab_late_p99_us when nothing else may go before it (SCHED_FIFO): on a busy machine,
+ *                                  what an idle one would show; absent where the system does not let us
  * lab_reset_us                     one lab_reset_nats() of two routers with 2,000 mappings in each
  *
  * Bounded: 300,000 packets or 4 s a way. Needs root or user namespaces, as the lab does.
  */
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -33,6 +40,7 @@
 #define N_TIMED     400
 #define GAP_NS      (3 * BASE_NS_PER_MS)
 #define N_MAPPING   2000
+#define N_SYSCALLS  200000
 
 struct way {
     struct loop *loop;
@@ -141,12 +149,19 @@ static void carry_by_lab(struct way *w)
     }
 }
 
+static double read_ns;
+
 static void carry_by_hand(struct way *w)
 {
-    uint8_t buf[2048];
-    ssize_t n;
-    while ((n = read(w->a->tun, buf, sizeof(buf))) > 0)
-        if (write(w->b->tun, buf, (size_t)n) != n)
+    static uint8_t bufs[BURST][256];
+    ssize_t lens[BURST];
+    unsigned n = 0;
+    double start = cpu_ns();
+    while (n < BURST && (lens[n] = read(w->a->tun, bufs[n], sizeof(bufs[n]))) > 0)
+        n++;
+    read_ns += cpu_ns() - start;
+    for (unsigned i = 0; i < n; i++)
+        if (write(w->b->tun, bufs[i], (size_t)lens[i]) != lens[i])
             die("a TUN device refused a packet");
 }
 
@@ -169,13 +184,15 @@ static void measure(const char *name, const char *profile, struct lab_link link,
         packets += drain(in);
     }
     printf("%s %.0f\n", name, packets / cpu * 1e9);
+    if (carry == carry_by_hand)
+        printf("lab_tun_read_ns %.0f\n", read_ns / packets);
     close(in), close(out);
     destroy(&w);
 }
 
 /* ---- exactness ------------------------------------------------------------------------------- */
 
-static void measure_lateness(void)
+static void measure_lateness(const char *name)
 {
     struct way w =
         build("open", lab_link_both((struct lab_way){.delay_ns = 2 * BASE_NS_PER_MS, .jitter_ns = BASE_NS_PER_MS}));
@@ -187,7 +204,7 @@ static void measure_lateness(void)
         run_for(&w, GAP_NS);
     }
     lab_counters(w.lab, &c);
-    printf("lab_late_p99_us %.0f\n", (double)c.late_p99_ns / 1e3);
+    printf("%s %.0f\n", name, (double)c.late_p99_ns / 1e3);
     fprintf(stderr, "perf_lab: %llu packets let go at most %.0f us late\n", (unsigned long long)c.delayed,
             (double)c.late_max_ns / 1e3);
     close(in), close(out);
@@ -205,6 +222,24 @@ static void measure_sleep(void)
         lab_lateness_add(&late, base_now_ns() - when);
     }
     printf("lab_sleep_late_p99_us %.0f\n", (double)lab_lateness_quantile(&late, 0.99) / 1e3);
+}
+
+static void measure_syscall(void)
+{
+    double start = cpu_ns();
+    for (int i = 0; i < N_SYSCALLS; i++)
+        syscall(SYS_getppid);
+    printf("lab_syscall_ns %.0f\n", (cpu_ns() - start) / N_SYSCALLS);
+}
+
+/* It sleeps nearly all the time: nobody is kept waiting. */
+static void measure_lateness_first(void)
+{
+    struct sched_param fifo = {.sched_priority = 1}, other = {0};
+    if (sched_setscheduler(0, SCHED_FIFO, &fifo) < 0)
+        return;
+    measure_lateness("lab_late_first_p99_us");
+    sched_setscheduler(0, SCHED_OTHER, &other);
 }
 
 static void measure_reset(void)
@@ -245,7 +280,9 @@ int main(void)
     measure("lab_packets_per_second_netfilter", "linux-strict", direct, carry_by_lab);
     measure("lab_packets_per_second_emulated", "port-restricted", direct, carry_by_lab);
     measure("lab_tun_floor_per_second", "open", direct, carry_by_hand);
-    measure_lateness();
+    measure_syscall();
+    measure_lateness("lab_late_p99_us");
+    measure_lateness_first();
     measure_sleep();
     measure_reset();
     return 0;
