@@ -12,8 +12,11 @@
 /* RFC 8489, 6.2.1: retransmit with doubling; its RTO of 500 ms is for unknown paths, ours are measured. */
 #define UDP_TRIES      6
 #define UDP_RTO_MIN_NS (100 * BASE_NS_PER_MS)
-/* Long enough for one lost SYN (1 s) and its answer; with some samples in, the rest is not waited for. */
+/* With no answer yet: long enough for one lost SYN (1 s) and its answer. */
 #define TCP_LIMIT_NS (4 * BASE_NS_PER_S)
+/* With so many samples in when an answer is late, the rest is not waited for. With fewer, each missing one is asked
+ * again on its own: some NATs let only the last destination answer. */
+#define ENOUGH 3
 /* A port whose connections to S linger (EADDRNOTAVAIL) is left for another one. */
 #define MAX_REPICKS 8
 
@@ -24,6 +27,7 @@ struct target {
     uint8_t request[WIRE_STUN_HEADER_LEN + 8];
     int request_len;
     bool done;
+    bool waiting; /* TCP: for its turn to be asked again */
     int err;
     union base_ep mapped;
     uint64_t t_ns;
@@ -41,11 +45,13 @@ struct peer_sampler {
     unsigned tries, repicks;
     uint64_t rto_ns;
     bool finished, closing, again;
+    bool serial; /* one at a time */
     size_t n;
     struct target targets[];
 };
 
 static void start_targets(struct peer_sampler *s);
+static void ask_next(struct peer_sampler *s);
 
 static bool is_tcp(const struct peer_sampler *s)
 {
@@ -57,6 +63,14 @@ static size_t count_open(const struct peer_sampler *s)
     size_t n = 0;
     for (size_t i = 0; i < s->n; i++)
         n += !s->targets[i].done;
+    return n;
+}
+
+static size_t count_in(const struct peer_sampler *s)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < s->n; i++)
+        n += base_ep_is_set(&s->targets[i].mapped);
     return n;
 }
 
@@ -151,7 +165,11 @@ static void target_done(struct target *target, int err)
     target->err = err;
     if (err == -EADDRNOTAVAIL || err == -EADDRINUSE)
         s->again = true;
-    if (count_open(s) > 0)
+    if (s->serial && count_open(s) > 0 && count_in(s) < ENOUGH) {
+        ask_next(s);
+        return;
+    }
+    if (count_open(s) > 0 && !s->serial)
         return;
     if (s->again && !s->closing && s->repicks++ < MAX_REPICKS && peer_trial_repick(s->trial) == 0) {
         close_targets(s);
@@ -175,27 +193,21 @@ void peer_sampler_stun(struct peer_trial *t, const union base_ep *from, const ui
     }
 }
 
+static void udp_ask(struct target *target)
+{
+    peer_datagrams_send_raw(target->sampler->trial, &target->to, target->request, (size_t)target->request_len);
+}
+
 static void udp_round(struct peer_sampler *s)
 {
-    for (size_t i = 0; i < s->n; i++)
+    if (s->serial)
+        ask_next(s);
+    for (size_t i = 0; i < s->n && !s->serial; i++)
         if (!s->targets[i].done)
-            peer_datagrams_send_raw(s->trial, &s->targets[i].to, s->targets[i].request,
-                                    (size_t)s->targets[i].request_len);
+            udp_ask(&s->targets[i]);
     loop_timer(s->trial->peer->loop, &s->timer, base_now_ns() + s->rto_ns);
     s->rto_ns *= 2;
     s->tries++;
-}
-
-static void timer_done(struct loop_op *op, int res)
-{
-    struct peer_sampler *s = op->owner;
-    if (res == 0 && !s->finished && !s->closing) {
-        if (!is_tcp(s) && s->tries < UDP_TRIES)
-            udp_round(s);
-        else
-            finish(s);
-    }
-    maybe_free(s);
 }
 
 /* ---- TCP ------------------------------------------------------------------------------------- */
@@ -222,6 +234,11 @@ static void target_step(struct loop_op *op, int res)
         maybe_free(s);
         return;
     }
+    if (target->waiting && err < 0) {
+        ask_next(s);
+        return;
+    }
+    target->waiting = false;
     if (err == 0 && target->step == CONNECTING) {
         target->step = SENDING;
         loop_send(loop, op, target->fd, target->request, (size_t)target->request_len);
@@ -248,14 +265,76 @@ static void tcp_connect(struct target *target)
         loop_connect(target->sampler->trial->peer->loop, &target->op, fd, &target->to);
 }
 
+/* ---- late answers ------------------------------------------------------------------------------ */
+
+/* TCP: what is under way is given up; each target gets a turn of its own once nothing of it is pending. */
+static void begin_serial(struct peer_sampler *s)
+{
+    s->serial = true;
+    for (size_t i = 0; i < s->n && is_tcp(s); i++)
+        if (!s->targets[i].done) {
+            s->targets[i].waiting = true;
+            loop_cancel(s->trial->peer->loop, &s->targets[i].op);
+        }
+}
+
+static void tcp_ask_again(struct target *target)
+{
+    if (target->fd >= 0)
+        close(target->fd);
+    target->waiting = false;
+    tcp_connect(target);
+    if (target->fd < 0)
+        target_done(target, target->fd);
+}
+
+/* The first one that has no answer, unless one is being asked already. */
+static void ask_next(struct peer_sampler *s)
+{
+    struct target *next = NULL;
+    for (size_t i = 0; i < s->n; i++) {
+        struct target *target = &s->targets[i];
+        if (target->op.pending)
+            return;
+        if (!target->done && !next)
+            next = target;
+    }
+    if (next && is_tcp(s))
+        tcp_ask_again(next);
+    else if (next)
+        udp_ask(next);
+}
+
+static void timer_done(struct loop_op *op, int res)
+{
+    struct peer_sampler *s = op->owner;
+    if (res == 0 && !s->finished && !s->closing) {
+        size_t in = count_in(s);
+        bool last = is_tcp(s) ? s->tries++ > 0 : s->tries == UDP_TRIES;
+        if (last || in >= ENOUGH) {
+            finish(s);
+        } else {
+            if (in && !s->serial)
+                begin_serial(s);
+            if (is_tcp(s))
+                loop_timer(s->trial->peer->loop, op, base_now_ns() + TCP_LIMIT_NS);
+            else
+                udp_round(s);
+        }
+    }
+    maybe_free(s);
+}
+
 /* ---- life ------------------------------------------------------------------------------------ */
 
 static void start_targets(struct peer_sampler *s)
 {
     s->again = false;
+    s->serial = false;
     for (size_t i = 0; i < s->n; i++) {
         struct target *target = &s->targets[i];
         target->done = false;
+        target->waiting = false;
         target->mapped = (union base_ep){0};
         target->fd = -1;
         target->err = make_request(target);
@@ -271,7 +350,7 @@ static void start_targets(struct peer_sampler *s)
     if (!is_tcp(s))
         udp_round(s);
     else if (!s->timer.pending)
-        loop_timer(s->trial->peer->loop, &s->timer, base_now_ns() + (count_open(s) ? TCP_LIMIT_NS : 0));
+        loop_timer(s->trial->peer->loop, &s->timer, base_now_ns() + (count_open(s) ? 2 * s->rto_ns : 0));
 }
 
 int peer_sampler_start(struct peer_trial *t)
