@@ -125,7 +125,7 @@ static int open_search(struct portspray *s)
     s->attempts = p->attempts;
     /* A second round is for lost packets. A hole is open when its packet has left the NAT, a probe has to arrive. */
     s->rounds = peer_option_number(o, "rounds", &rounds) ? (uint32_t)rounds : s->aiming ? 1 : 2;
-    s->ttl = s->aiming && p->ttl < PEER_TTL_AUTO ? p->ttl : 0;
+    s->ttl = p->ttl == PEER_TTL_AUTO ? -1 : p->ttl;
     set_pace(s, o);
     portspray_attempt(s, 0);
     if (peer_trial_candidates(t)->n > 0)
@@ -195,10 +195,11 @@ static void portspray_close(struct peer_trial *t)
 
 static const char *const modes[] = {"punch", "window", "random", "full", NULL};
 static const char *const sweeps[] = {"outward", "scan", "random", NULL};
+static const char *const roles[] = {"a", "b", NULL};
 static const char *const auto_word[] = {"auto", NULL};
 static const char *const same_word[] = {"same", NULL};
 
-#define OWN_OPTIONS 6
+#define OWN_OPTIONS 8
 static const struct peer_option own_options[OWN_OPTIONS] = {
     {.name = "interval",
      .arg = "TIME",
@@ -243,6 +244,19 @@ static const struct peer_option own_options[OWN_OPTIONS] = {
      .kind = PEER_OPT_DURATION,
      .lo = 0,
      .hi = 3600 * BASE_NS_PER_S},
+    {.name = "hold-for",
+     .arg = "TIME",
+     .value = "0",
+     .help = "after success keep silent for so long, then say whether the path still lives; lies within --timeout",
+     .kind = PEER_OPT_DURATION,
+     .lo = 0,
+     .hi = 12 * 3600 * BASE_NS_PER_S},
+    {.name = "hold-by",
+     .arg = "ROLE",
+     .value = "a",
+     .help = "who speaks first after --hold-for",
+     .kind = PEER_OPT_CHOICE,
+     .choices = roles},
 };
 
 /* The search's options, then its own: filled in before main(), for tables of two rooms cannot be joined by the

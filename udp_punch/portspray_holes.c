@@ -81,12 +81,29 @@ static uint64_t round_out(struct portspray *s)
     return s->done ? UINT64_MAX : s->round_ns + s->interval_ns;
 }
 
+/* False while the distance to the other NAT is being measured. Where it cannot be, holes go all the way. */
+static bool know_ttl(struct portspray *s)
+{
+    int hops = s->ttl < 0 ? peer_trial_hops(s->trial) : s->ttl;
+    if (s->ttl < 0 && hops == 0)
+        return false;
+    if (s->ttl < 0 || s->round + s->attempt == 0)
+        peer_trial_field(s->trial, "ttl",
+                         hops < 0   ? json_string("unmeasured")
+                         : hops > 0 ? json_integer(hops)
+                                    : json_null());
+    s->ttl = hops > 0 ? hops : 0;
+    return true;
+}
+
 uint64_t portspray_holes_turn(struct portspray *s, uint64_t now)
 {
     if (s->done || now < s->begin_ns)
         return s->done ? UINT64_MAX : s->begin_ns;
     if (!s->round_begun)
         begin_round(s, now);
+    if (!know_ttl(s))
+        return now + TURN_NS;
     for (int i = 0; i < TURN_BATCHES; i++) {
         bool more = fill(s, now);
         if (s->n_batch == 0 && !more)

@@ -58,7 +58,7 @@ struct portspray {
     unsigned attempt, attempts;
     uint32_t rounds; /* 0: until the deadline */
     uint64_t interval_ns;
-    int ttl;
+    int ttl; /* of the holes; 0: the host's default; -1: being measured */
 
     struct loop_op timer;
     struct base_bucket bucket;

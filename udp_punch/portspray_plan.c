@@ -186,6 +186,12 @@ static int plan_full(const struct peer_facts *prober, const struct peer_options 
     return peer_candidates_add(holes, &first, PEER_PATH_DIRECT, NAN);
 }
 
+static bool answers(const struct peer_facts *f)
+{
+    int syn = f->behaviour.syn.value;
+    return syn == PREDICT_SYN_RST || syn == PREDICT_SYN_ICMP;
+}
+
 int portspray_plan(const struct peer_facts *a, const struct peer_facts *b, const struct peer_options *options,
                    struct base_rng *rng, struct peer_plan *out)
 {
@@ -195,6 +201,9 @@ int portspray_plan(const struct peer_facts *a, const struct peer_facts *b, const
     int err = peer_search_plan(a, b, options, rng, false, out);
     if (err < 0 || out->infeasible || out->search.known)
         return err;
+    /* A NAT that answers SYNs is likely to answer datagrams too (ICMP), and to keep the port for itself. Others drop. */
+    if (out->search.ttl == PEER_TTL_AUTO && !answers(out->search.opener == WIRE_ROLE_A ? b : a))
+        out->search.ttl = PEER_TTL_OFF;
     const struct peer_facts *prober = out->search.opener == WIRE_ROLE_A ? b : a;
     if (strcmp(mode, "random") == 0)
         err = plan_random(prober, options, out);

@@ -320,7 +320,7 @@ void peer_datagrams_tick(struct peer_trial *t)
         repeat_paths(d);
         if (due)
             heartbeat_to_server(t);
-    } else if (due && t->chosen) {
+    } else if (due && t->chosen && !t->hold.on) {
         send_message(t->chosen, WIRE_PATH_HEARTBEAT);
     }
 }

@@ -168,6 +168,25 @@ struct peer_resampler;
 void peer_resample_stun(struct peer_trial *t, const uint8_t *buf, size_t len);
 void peer_resample_close(struct peer_trial *t);
 
+/* ---- --hold-for (hold.c) --------------------------------------------------------------------- */
+
+/* Beyond the words' time. All of it lies within --timeout: punching has what this leaves. */
+#define PEER_HOLD_SLACK_NS BASE_NS_PER_S
+#define PEER_HOLD_EXTRA_NS (3 * BASE_NS_PER_S)
+
+struct peer_hold {
+    struct loop_op timer;
+    unsigned words;
+    bool on, settled;
+};
+/* 0: nothing is held. */
+uint64_t peer_hold_for_ns(const struct peer_options *o);
+/* The path is agreed: silence begins, and the trial is finished once it is known whether the path outlives it. */
+void peer_hold_begin(struct peer_trial *t);
+/* A heartbeat came on this path. */
+void peer_hold_heard(struct peer_trial *t, const struct peer_path *path);
+void peer_hold_close(struct peer_trial *t);
+
 /* ---- one trial (trial.c) --------------------------------------------------------------------- */
 
 #define PEER_MAX_STUN     256
@@ -204,7 +223,7 @@ struct peer_trial {
     bool have_plan;
     struct wire_path_keys keys;
 
-    uint64_t begin_ns, sampled_ns, planned_ns, plan_sent_ns, start_ns, opened_ns, end_ns;
+    uint64_t begin_ns, sampled_ns, planned_ns, plan_sent_ns, start_ns, opened_ns, agreed_ns, end_ns;
     struct loop_op start_timer, deadline_timer, tick_timer;
 
     struct peer_path *paths; /* all live paths */
@@ -215,6 +234,7 @@ struct peer_trial {
     struct peer_datagrams *datagrams;
     struct peer_sampler *sampler;
     struct peer_resampler *resampler;
+    struct peer_hold hold;
 
     void *technique_state;
     bool technique_open, technique_closed;

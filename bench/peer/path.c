@@ -62,6 +62,8 @@ void peer_path_message(struct peer_path *path, const struct wire_path_msg *msg)
         path->send(path, 0);
     if (news & PEER_NEWS_VERIFIED)
         tell(path, PEER_EVENT_VERIFIED, 0);
+    if (msg->flags & WIRE_PATH_HEARTBEAT)
+        peer_hold_heard(t, path);
     if (news & PEER_NEWS_AGREED) {
         t->chosen = path;
         peer_trial_agreed(t, path);

@@ -193,6 +193,7 @@ void peer_trial_end(struct peer_trial *t)
     loop_cancel(t->peer->loop, &t->start_timer);
     loop_cancel(t->peer->loop, &t->deadline_timer);
     loop_cancel(t->peer->loop, &t->tick_timer);
+    peer_hold_close(t);
     if (t->technique_open)
         t->technique->close(t);
     peer_streams_close(t, NULL);
@@ -276,7 +277,7 @@ static void fill_phases(struct peer_trial *t, struct record_side *side)
     side->phase_ns[RECORD_PHASE_VERIFY] = span(established, verified);
     /* 0 would say "not verified": a path that the other side's earlier start verified at our start takes 1 ns. */
     side->connect_ns = verified ? (verified > t->start_ns ? verified - t->start_ns : 1) : 0;
-    side->choose_ns = t->agreed ? span(t->start_ns, t->end_ns) : 0;
+    side->choose_ns = t->agreed ? span(t->start_ns, t->agreed_ns > t->start_ns ? t->agreed_ns : t->end_ns) : 0;
     side->total_ns = span(t->begin_ns, t->end_ns) + side->phase_ns[RECORD_PHASE_JOIN];
 }
 
@@ -306,7 +307,8 @@ void peer_trial_finish(struct peer_trial *t, enum record_outcome outcome, int er
     t->side.acked = t->chosen && t->chosen->verify.ack_in;
     if (outcome == RECORD_OK)
         snprintf(t->side.path, sizeof(t->side.path), "%s", peer_path_name(t->chosen->kind));
-    t->end_ns = base_now_ns();
+    /* Holding a path in silence is no part of the trial's time. */
+    t->end_ns = t->hold.on ? t->agreed_ns : base_now_ns();
     fill_phases(t, &t->side);
     t->state = PEER_TRIAL_REPORTED;
     send_report(t, WIRE_REPORT);
@@ -406,13 +408,30 @@ void peer_trial_sampled(struct peer_trial *t, int err)
 
 /* ---- plan ------------------------------------------------------------------------------------ */
 
+/* What --hold-for leaves of --timeout. */
+static int set_deadline(const struct peer_options *options, struct peer_plan *plan)
+{
+    uint64_t hold = peer_hold_for_ns(options);
+    plan->deadline_ns = peer_option_u64(options, "timeout");
+    if (hold && plan->deadline_ns < hold + 2 * PEER_HOLD_EXTRA_NS) {
+        snprintf(plan->why, sizeof(plan->why), "--timeout %s leaves no time beside --hold-for %s: make it %llus or more",
+                 peer_option_text(options, "timeout"), peer_option_text(options, "hold-for"),
+                 (unsigned long long)((hold + 2 * PEER_HOLD_EXTRA_NS + BASE_NS_PER_S - 1) / BASE_NS_PER_S));
+        return -EINVAL;
+    }
+    plan->deadline_ns -= hold ? hold + PEER_HOLD_EXTRA_NS : 0;
+    return 0;
+}
+
 static int make_plan(struct peer_trial *t)
 {
     const struct peer_options *options = &t->peer->config.options;
     struct peer_plan *plan = &t->plan;
     const char *mode = peer_option_text(options, "mode");
     plan->predicted_p = NAN;
-    plan->deadline_ns = peer_option_u64(options, "timeout");
+    int err = set_deadline(options, plan);
+    if (err < 0)
+        return err;
     plan->rtt_ns = (t->ours.rtt_ns + t->theirs.rtt_ns) / 2;
     snprintf(plan->mode, sizeof(plan->mode), "%s", mode);
     memcpy(plan->nonce_a, t->ours.nonce, WIRE_NONCE_LEN);
@@ -452,7 +471,7 @@ void peer_trial_make_plan(struct peer_trial *t)
     int len = make_plan(t);
     if (len == 0)
         len = peer_plan_encode(&t->plan, body, sizeof(body));
-    uint64_t deadline = t->plan.deadline_ns;
+    uint64_t deadline = peer_option_u64(&t->peer->config.options, "timeout");
     if (len < 0 && t->plan.why[0])
         base_error("trial %llu cannot be planned: %s", (unsigned long long)t->number, t->plan.why);
     peer_plan_free(&t->plan); /* both sides work from what S sends */
@@ -495,7 +514,7 @@ static void tick_done(struct loop_op *op, int res)
 static void deadline_done(struct loop_op *op, int res)
 {
     struct peer_trial *t = op->owner;
-    if (res == 0 && t->state == PEER_TRIAL_PUNCHING) {
+    if (res == 0 && t->state == PEER_TRIAL_PUNCHING && !t->agreed) {
         enum record_outcome outcome = RECORD_TIMEOUT;
         if (counted(t, "auth_failures"))
             outcome = RECORD_AUTH_FAILED;
@@ -592,8 +611,12 @@ void peer_trial_agreed(struct peer_trial *t, struct peer_path *path)
     t->chosen = path;
     if (t->state != PEER_TRIAL_PUNCHING)
         return;
+    t->agreed_ns = base_now_ns();
     peer_streams_close(t, path);
-    peer_trial_finish(t, RECORD_OK, 0);
+    if (peer_hold_for_ns(&t->peer->config.options))
+        peer_hold_begin(t);
+    else
+        peer_trial_finish(t, RECORD_OK, 0);
 }
 
 int peer_trial_begin(struct peer *peer, uint64_t number)
