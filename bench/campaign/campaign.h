@@ -133,7 +133,7 @@ json_t *campaign_link_json(const struct campaign_link *link);
 
 /*
  * What one host is behind, "HOME@CARRIER@...", from the host outwards: HOME is a NAT of its own, or nothing; what
- * follows an '@' is an emulated NAT that others may be behind as well. The two sides of a cell share what both name
+ * follows an '@' is a NAT that others may be behind as well. The two sides of a cell share what both name
  * there, counted from the outside: a@x@y and b@x@y share x and y, a@x@y and b@x@z nothing. A profile's own `under` is
  * never shared.
  */

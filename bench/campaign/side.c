@@ -66,9 +66,8 @@ static int add_nat(const char *text, size_t len, const char *dir, struct campaig
     int res = len ? read_profile(name, dir, profiles, nat, err) : 0;
     if (res < 0)
         return res;
-    if (out->n > 0 && *nat && (*nat)->backend != LAB_BACKEND_EMULATED)
-        return campaign_fail(-EINVAL, err, "'%s': %s cannot be shared; a NAT behind an '@' needs backend = emulated",
-                             out->name, name);
+    if (out->n > 0 && *nat && (*nat)->backend == LAB_BACKEND_NONE)
+        return campaign_fail(-EINVAL, err, "'%s': %s cannot stand behind an '@'; it is no NAT", out->name, name);
     out->n++;
     return 0;
 }

@@ -19,7 +19,8 @@ static const struct campaign_technique table[] = {
      "TCP simultaneous open from the registered port, with a listener on the same port"},
     {"synspray", "synspray", "tcp", "hold", synspray_modes,
      "TCP against a NAT whose ports move: SYNs to many ports, held, re-used or closed, and many probes"},
-    {"portspray", "portspray", "udp", "punch", portspray_modes, "UDP hole punching; punch: the classic one; against NATs whose ports move: window, random, full"},
+    {"portspray", "portspray", "udp", "punch", portspray_modes,
+     "UDP hole punching; punch: the classic one; against NATs whose ports move: window, random, full"},
     {"none", "portspray", "udp", "none", no_modes, "control: sends nothing, so nothing may connect"},
     {NULL, NULL, NULL, NULL, NULL, NULL},
 };

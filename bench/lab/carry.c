@@ -46,7 +46,7 @@ static void arm(struct lab *lab);
 
 static void put(struct lab_host *to, uint8_t *data, size_t len)
 {
-    if (to->shared)
+    if (to->shared && to->lan < 0)
         enter(to, data, len);
     else
         lab_devices_write(to->lab, to->tun, data, len);
@@ -98,10 +98,14 @@ static void send_later(struct lab_host *to, uint64_t due_ns, uint32_t stage, con
 
 static void arrive(struct lab_host *to, uint32_t stage, uint8_t *data, size_t len)
 {
-    if (stage == STAGE_INSIDE)
-        leave(to, data, len);
-    else
+    if (stage != STAGE_INSIDE) {
         deliver(to, data, len);
+    } else if (to->lan >= 0) {
+        lab_tap(&to->box, 1, data, len);
+        lab_devices_write(to->lab, to->lan, data, len);
+    } else {
+        leave(to, data, len);
+    }
 }
 
 /* Delivering rewrites a packet, and a copy of it may be needed still. */
@@ -321,20 +325,32 @@ static void leave(struct lab_host *host, uint8_t *data, size_t len)
     carry(host, lab_box_pass(&host->box, LAB_NAT_OUT, &packet, host->lab->now_ns), &packet);
 }
 
+/* What a shared netfilter router sends to its inside. */
+static void leave_inwards(struct lab_host *shared, uint8_t *data, size_t len)
+{
+    lab_tap(&shared->box, 1, data, len);
+    enter(shared, data, len);
+}
+
 static void tun_readable(struct loop_op *op, int res)
 {
     struct lab_host *host = op->owner;
+    bool inside = op == &host->lan_readable;
+    int tun = inside ? host->lan : host->tun;
     uint8_t buf[LAB_PACKET_MAX];
     ssize_t n;
     /* A device that only reports errors would be polled for ever. */
     if (host->lab->stopping || res < 0 || !(res & POLLIN))
         return;
-    for (int i = 0; i < BATCH && (n = read(host->tun, buf, sizeof(buf))) > 0; i++) {
+    for (int i = 0; i < BATCH && (n = read(tun, buf, sizeof(buf))) > 0; i++) {
         host->lab->now_ns = base_now_ns();
-        leave(host, buf, (size_t)n);
+        if (inside)
+            leave_inwards(host, buf, (size_t)n);
+        else
+            leave(host, buf, (size_t)n);
     }
     lab_devices_flush(host->lab);
-    loop_poll(host->lab->loop, op, host->tun, POLLIN);
+    loop_poll(host->lab->loop, op, tun, POLLIN);
 }
 
 /* ---- life ------------------------------------------------------------------------------------ */
@@ -357,12 +373,15 @@ void lab_carry_join(struct lab_host *host, const struct lab_link *link)
     base_rng_derive(&host->rng, host->lab->seed, host->name, 0);
     base_bucket_init(&host->icmp, ICMP_PER_S, ICMP_BURST, base_now_ns());
     loop_op_init(&host->readable, tun_readable, host);
+    loop_op_init(&host->lan_readable, tun_readable, host);
 }
 
 void lab_carry_start(struct lab_host *host)
 {
     if (host->tun >= 0)
         loop_poll(host->lab->loop, &host->readable, host->tun, POLLIN);
+    if (host->lan >= 0)
+        loop_poll(host->lab->loop, &host->lan_readable, host->lan, POLLIN);
 }
 
 void lab_carry_leave(struct lab_host *host)
@@ -374,7 +393,7 @@ static bool ops_pending(const struct lab *lab)
 {
     bool pending = loop_op_pending(&lab->timer);
     for (size_t i = 0; i < lab->n_hosts; i++)
-        pending |= loop_op_pending(&lab->hosts[i]->readable);
+        pending |= loop_op_pending(&lab->hosts[i]->readable) || loop_op_pending(&lab->hosts[i]->lan_readable);
     return pending;
 }
 
@@ -382,8 +401,10 @@ void lab_carry_stop(struct lab *lab)
 {
     lab->stopping = true;
     loop_cancel(lab->loop, &lab->timer);
-    for (size_t i = 0; i < lab->n_hosts; i++)
+    for (size_t i = 0; i < lab->n_hosts; i++) {
         loop_cancel(lab->loop, &lab->hosts[i]->readable);
+        loop_cancel(lab->loop, &lab->hosts[i]->lan_readable);
+    }
     while (ops_pending(lab) && loop_run_once(lab->loop, BASE_NS_PER_S) == 0)
         ;
     lab_queue_free(&lab->queue);

@@ -99,7 +99,9 @@ void lab_host_close(struct lab_host *host)
     lab_box_close(&host->box);
     if (host->tun >= 0)
         close(host->tun);
+    if (host->lan >= 0)
+        close(host->lan);
     if (host->netns >= 0)
         close(host->netns);
-    host->tun = host->netns = -1;
+    host->tun = host->lan = host->netns = -1;
 }

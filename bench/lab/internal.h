@@ -64,7 +64,8 @@ struct lab_host {
     struct lab_router router;
     struct lab_box box;
     int tun; /* in the router's namespace, or else in the host's */
-    struct loop_op readable;
+    int lan; /* the inside of a shared netfilter router; -1 = none */
+    struct loop_op readable, lan_readable;
     struct lab_lane up, down;
     struct base_rng rng;
     struct base_bucket icmp;
@@ -145,7 +146,8 @@ struct lab_directory *lab_host_network(struct lab_host *host);
 
 /* The router's address in the private network: .1 of the host's /24, ::1 of its /64. */
 union base_ep lab_gateway_of(const union base_ep *host);
-/* Builds host->router between host->netns and a TUN (host->tun). 0, or -errno with err filled. */
+/* Builds host->router between host->netns (or, if it is shared, host->lan) and a TUN (host->tun). 0, or -errno with err
+ * filled. */
 int lab_router_build(struct lab_host *host, char err[LAB_ERROR_LEN]);
 void lab_router_close(struct lab_router *router);
 int lab_router_keep(struct lab_router *router, const union base_ep *keep, char err[LAB_ERROR_LEN]);

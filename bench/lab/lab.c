@@ -169,7 +169,7 @@ static struct lab_host *host_new(struct lab *lab, const struct lab_place *place)
     host->above = place->behind;
     snprintf(host->name, sizeof(host->name), "%s", place->name);
     host->profile = *place->profile;
-    host->netns = host->tun = host->router.netns = host->router.count_fd = -1;
+    host->netns = host->tun = host->lan = host->router.netns = host->router.count_fd = -1;
     lab_carry_join(host, &place->link);
     return host;
 }
@@ -192,6 +192,13 @@ static int host_publish(struct lab *lab, struct lab_host *host)
     return 0;
 }
 
+static int build(struct lab_host *host, char err[LAB_ERROR_LEN])
+{
+    if (!host->shared)
+        return lab_host_build(host, err);
+    return host->box.n ? lab_box_build(host, err) : lab_router_build(host, err);
+}
+
 static int add(struct lab *lab, const struct lab_place *place, bool shared, struct lab_host **out,
                char err[LAB_ERROR_LEN])
 {
@@ -202,12 +209,12 @@ static int add(struct lab *lab, const struct lab_place *place, bool shared, stru
     }
     host->shared = shared;
     int res = lab_box_profiles(host, err);
-    if (res == 0 && shared && host->box.n == 0)
-        res = lab_host_fail(host, -EINVAL, "a NAT that hosts share needs backend = emulated", err);
+    if (res == 0 && shared && host->profile.backend == LAB_BACKEND_NONE)
+        res = lab_host_fail(host, -EINVAL, "what hosts share has to be a NAT", err);
     if (res == 0)
         res = host_facts(host, place, err);
     if (res == 0)
-        res = shared ? lab_box_build(host, err) : lab_host_build(host, err);
+        res = build(host, err);
     if (res == 0) {
         res = host_publish(lab, host);
         if (res < 0)

@@ -165,11 +165,11 @@ struct lab_place {
 int lab_add(struct lab *lab, const struct lab_place *place, struct lab_host **out, char err[LAB_ERROR_LEN]);
 
 /*
- * Adds an emulated NAT that hosts and further such NATs can be behind: a home router with two hosts, a carrier NAT with
+ * Adds a NAT that hosts and further such NATs can be behind (IPv4): a home router with two hosts, a carrier NAT with
  * two homes. Inside of it is one network: what is addressed to another one's address there goes there directly, without
  * a hop; all else goes through the NAT, which sends it on or, for its own addresses, back inside as its profile's
- * hairpin says. At most LAB_CHAIN_MAX NATs lie between a host and the internet. It has no namespace: of the functions
- * for hosts, lab_host_name(), lab_host_addr() (any), lab_host_mappings() and lab_host_counters() may be used.
+ * hairpin says. At most LAB_CHAIN_MAX NATs lie between a host and the internet. It is no place for programs: of the
+ * functions for hosts, lab_host_name(), lab_host_addr() (any), lab_host_mappings() and lab_host_counters() may be used.
  */
 int lab_add_shared(struct lab *lab, const struct lab_place *place, struct lab_host **out, char err[LAB_ERROR_LEN]);
 #define LAB_CHAIN_MAX 4

@@ -120,7 +120,7 @@ static void file_name(const struct lab_host *host, unsigned boundary, char out[9
     char which[16] = "";
     if (boundary > 1)
         snprintf(which, sizeof(which), "-out%u", boundary);
-    else if (boundary == 0 && host->shared)
+    else if (boundary == (host->lan >= 0) && host->shared)
         snprintf(which, sizeof(which), "-in");
     else if (boundary == 1 || host->router.netns >= 0)
         snprintf(which, sizeof(which), "-out");
@@ -130,7 +130,7 @@ static void file_name(const struct lab_host *host, unsigned boundary, char out[9
 static int capture_host(struct lab_host *host, const char *dir, uint64_t limit, char err[LAB_ERROR_LEN])
 {
     char path[PATH_MAX], name[96];
-    for (unsigned i = 0; i <= host->box.n; i++) {
+    for (unsigned i = 0; i <= host->box.n + (host->lan >= 0); i++) {
         if (host->box.taps[i])
             continue;
         file_name(host, i, name);

@@ -117,6 +117,23 @@ static int lan_router_side(struct lab_host *host, const union base_ep *gateway)
     return res;
 }
 
+/* Of a shared router, in its namespace: those behind it are reached through the lab. */
+static int lan_shared(struct lab_host *host, const union base_ep *gateway)
+{
+    struct lab_nl nl;
+    int res = lab_ns_tun(LAB_LAN, &host->lan);
+    if (res < 0)
+        return res;
+    res = lab_nl_open(&nl);
+    if (res < 0)
+        return res;
+    res = lab_nl_addr(&nl, LAB_LAN, gateway, private_prefix(gateway));
+    if (res == 0)
+        res = lab_nl_link_up(&nl, LAB_LAN, LAB_TUN_QUEUE);
+    lab_nl_close(&nl);
+    return res;
+}
+
 /* In the host's namespace. */
 static int lan_host_side(struct lab_host *host, const union base_ep *gateway)
 {
@@ -181,9 +198,9 @@ static int build_inside(struct lab_host *host, const union base_ep *gateway, cha
 {
     char rules[RULES_LEN];
     lab_host_quiet(gateway->sa.sa_family == AF_INET6);
-    int res = lan_router_side(host, gateway);
+    int res = host->shared ? lan_shared(host, gateway) : lan_router_side(host, gateway);
     if (res < 0)
-        return lab_host_fail(host, res, "could not join host and router (veth)", err);
+        return lab_host_fail(host, res, "could not join host and router (veth, TUN)", err);
     res = lab_host_tun(host, LAB_WAN, err);
     if (res < 0)
         return res;
@@ -233,7 +250,7 @@ int lab_router_build(struct lab_host *host, char err[LAB_ERROR_LEN])
     lab_ns_leave(saved);
     if (res == 0 && base_ep_is_set(&host->lab->keep))
         res = lab_router_keep(&host->router, &host->lab->keep, err);
-    if (res < 0)
+    if (res < 0 || host->shared)
         return res;
     res = lab_ns_enter(host->netns, &saved);
     if (res < 0)

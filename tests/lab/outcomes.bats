@@ -151,6 +151,8 @@ EOF
             and (shared.counters.hairpinned // 0) == 0 and shared.counters["drop-hairpin"] >= 2))' "$DIR/out/trials.jsonl"
     [ "$(cd "$DIR/pcap/port-restricted@full-cone+linux-strict@full-cone+simopen+rtt4" && echo *)" = \
         "@full-cone-in.pcap @full-cone-out.pcap a-out.pcap a.pcap b-out.pcap s.pcap" ]
+    run -0 timeout 30 "$BIN/bench" lab -a full-cone@linux-strict -b @linux-strict --pcap "$DIR/lab" --run-a true
+    [ "$(cd "$DIR/lab" && echo *)" = "@linux-strict-in.pcap @linux-strict-out.pcap a-out.pcap a.pcap b.pcap s.pcap" ]
     jq -e '.profiles | has("full-cone") and has("cgn-block-no-hairpin") and has("linux-strict")' "$DIR/out/run.json"
     jq -e '.campaign.pairs[1] == ["port-restricted@full-cone", "linux-strict@full-cone"]' "$DIR/out/run.json"
     run -0 "$BIN/bench" run "$DIR/c.ini" --out "$DIR/out" --resume
