@@ -169,11 +169,11 @@ static void fit_step(struct fit *f, int step, double prior, struct sequences *ou
 static const struct {
     int step;
     double prior;
-} steps[] = {{1, 0.6}, {2, 0.2}, {4, 0.06}, {8, 0.05}, {3, 0.02}, {16, 0.02}};
+} steps[] = {{1, 0.78}, {2, 0.1}, {4, 0.03}, {8, 0.03}, {3, 0.01}, {16, 0.01}};
 #define N_STEPS (sizeof(steps) / sizeof(steps[0]))
 /* Any other step that the gaps have in common, up to this. */
 #define MOST_STEP   1024
-#define P_ODD_STEP  (0.05 / MOST_STEP) /* of each */
+#define P_ODD_STEP  (0.04 / MOST_STEP) /* of each */
 #define KNOWN_WORTH 20.0
 
 static int gcd(int a, int b)
