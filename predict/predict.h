@@ -29,8 +29,9 @@
  *              that the other one aims at: P is the product, which no spread over several targets improves.
  *
  * Units: seconds, ports, per second. Functions without a word on errors cannot fail. Memory: a model is one create/free
- * pair, and ranking needs no more; predict_plan() and the simulator say -ENOMEM, predict_success() and predict_p_sweep()
- * need scratch memory and answer 0 without it; nothing else allocates. Names are RFC 4787's and RFC 5780's.
+ * pair, and ranking needs no more; predict_plan() and the simulator say -ENOMEM, predict_success() and
+ * predict_p_sweep() need scratch memory and answer 0 without it; nothing else allocates. Names are RFC 4787's and RFC
+ * 5780's.
  */
 #ifndef PREDICT_PREDICT_H
 #define PREDICT_PREDICT_H
