@@ -39,6 +39,10 @@ static void contact_second(struct test *t)
     const struct ask *first = t->ops[0];
     if (!good(first)) {
         enum discover_verdict v = first ? first->verdict : DISCOVER_SILENCE;
+        /* Something came, but nothing that answers us. */
+        for (int bad = DISCOVER_NOT_STUN; v == DISCOVER_SILENCE && bad < DISCOVER_N_VERDICTS; bad++)
+            if (d->result.bad[bad])
+                v = (enum discover_verdict)bad;
         char ep[BASE_EP_STRLEN];
         discover_fail(d, v == DISCOVER_SILENCE ? -ETIMEDOUT : -EPROTO, "%s from %s over UDP%s",
                       discover_verdict_text(v), base_ep_format(&d->config.server, ep),

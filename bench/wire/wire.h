@@ -58,7 +58,7 @@ enum wire_stun_attr {
      * first two are the delay; the rest pays for the answer, which is never longer than the request. */
     WIRE_STUN_DELAY = 0xC0B5,
 };
-#define WIRE_STUN_DELAY_LEN    16
+#define WIRE_STUN_DELAY_LEN    20
 #define WIRE_STUN_DELAY_MAX_MS 10000
 
 /* CHANGE-REQUEST flags (RFC 5780, 7.2). */

@@ -30,7 +30,7 @@ static void read_fields(struct wire_reader r, const uint8_t *buf, size_t len)
         wire_value_u64(value, value_len, &number);
         wire_value_ep(value, value_len, &ep);
     }
-    for (uint16_t id = 0; id < 24; id++) {
+    for (uint16_t id = 0; id < 48; id++) {
         wire_get_u64(&start, id, &number);
         wire_get_ep(&start, id, &ep);
         wire_get_exact(&start, id, nonce, sizeof(nonce));
