@@ -100,7 +100,7 @@ struct sequence {
 /* A reading of the draws as sequences of one step. */
 struct sequences {
     int step; /* without its sign */
-    unsigned n, jumps;
+    unsigned n, jumps, swaps;
     struct sequence s[PREDICT_MAX_SEQUENCES];
     bool in_turn; /* strictly one after the other: next_turn is the next one's */
     unsigned next_turn;

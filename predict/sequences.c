@@ -13,7 +13,10 @@
 #define REACH_S 2000.0
 /* Answers to requests that were sent together come in any order. */
 #define TOGETHER_S 0.005
-#define P_JUMP     0.02
+/* ... but seldom in one that is far from theirs: what each exchange of two neighbours costs. Without it, any draws that
+ * came together would make a sequence. */
+#define P_SWAP 0.2
+#define P_JUMP 0.02
 /* Ascending is by far the commoner direction. */
 #define P_DESCENDING 0.1
 #define P_NEW        0.02
@@ -71,7 +74,7 @@ static void assign(struct fit *f, struct sequences *q)
 }
 
 /* The members of sequence k in its direction's order, as far as they came together. Returns how many. */
-static unsigned members(const struct fit *f, unsigned k, int direction, struct draw *out)
+static unsigned members(const struct fit *f, unsigned k, int direction, struct draw *out, unsigned *swaps)
 {
     unsigned n = 0;
     for (unsigned i = f->begin; i < f->d->n; i++) {
@@ -86,6 +89,7 @@ static unsigned members(const struct fit *f, unsigned k, int direction, struct d
             uint16_t port = out[at].port;
             out[at].port = out[at - 1].port;
             out[at - 1].port = port;
+            ++*swaps;
         }
     }
     return n;
@@ -104,7 +108,7 @@ static void read_gaps(const struct fit *f, struct sequences *q, unsigned k)
 {
     struct draw m[MOST_DRAWS];
     struct sequence *s = &q->s[k];
-    unsigned n = members(f, k, s->direction, m);
+    unsigned n = members(f, k, s->direction, m, &q->swaps);
     for (unsigned i = 1; i < n; i++) {
         int32_t gap = s->direction * gap_of(f, m[i - 1].port, m[i].port);
         /* Against its direction: all the way around, which only many seconds explain; else a jump. */
@@ -140,7 +144,7 @@ static void find_turns(const struct fit *f, struct sequences *q)
 
 static double log_structure(const struct fit *f, const struct sequences *q)
 {
-    double uniform = -log((double)f->range), log_l = q->jumps * (log(P_JUMP) + uniform);
+    double uniform = -log((double)f->range), log_l = q->jumps * (log(P_JUMP) + uniform) + q->swaps * log(P_SWAP);
     unsigned on_address[PREDICT_MAX_POOL] = {0}, descending = 0;
     for (unsigned i = 0; i < q->n; i++) {
         log_l += uniform + (on_address[q->s[i].address]++ > 0 ? log(P_NEW) : 0);

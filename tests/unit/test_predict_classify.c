@@ -37,6 +37,8 @@ struct nat {
     unsigned sequences, addresses, foreign; /* at most so many foreign ones between two samples */
     uint32_t lo, hi;                        /* random, where sequences is 0 */
     bool preserve;
+    double apart; /* seconds; 0: 0.04 */
+    bool swapped; /* every third answer overtakes the one before */
     uint32_t at[4];
 };
 
@@ -46,7 +48,7 @@ static uint16_t wrap(int64_t port)
     return (uint16_t)(1024 + (at < 0 ? at + range : at));
 }
 
-/* n samples, each from a local port of its own, 40 ms apart. */
+/* n samples, each from a local port of its own, 40 ms apart or as far as the NAT says. */
 static void sample(struct nat *nat, struct predict_sample *s, unsigned n)
 {
     for (unsigned i = 0; i < 4; i++)
@@ -59,8 +61,14 @@ static void sample(struct nat *nat, struct predict_sample *s, unsigned n)
             port = (uint16_t)nat->at[k];
         } else if (!nat->preserve)
             port = (uint16_t)(nat->lo + draw(nat->hi - nat->lo + 1));
-        s[i] = (struct predict_sample){i * 0.04, ep(1, 1, local), ep(2, (uint8_t)(1 + i % 2), 3478),
+        s[i] = (struct predict_sample){i * (nat->apart > 0 ? nat->apart : 0.04), ep(1, 1, local),
+                                       ep(2, (uint8_t)(1 + i % 2), 3478),
                                        ep(3, (uint8_t)(1 + draw(nat->addresses ? nat->addresses : 1)), port)};
+    }
+    for (unsigned i = 2; i < n && nat->swapped; i += 3) {
+        struct predict_ep mapped = s[i].mapped;
+        s[i].mapped = s[i - 1].mapped;
+        s[i - 1].mapped = mapped;
     }
 }
 
@@ -99,6 +107,19 @@ static void allocators(void **state)
     expect_ports(&(struct nat){.lo = 50001, .hi = 65535}, 12, PREDICT_PORTS_RANDOM, 0);
     expect_ports(&(struct nat){.lo = 20100, .hi = 20350}, 32, PREDICT_PORTS_BAND, 0);
     expect_ports(&(struct nat){.lo = 1024, .hi = 65535, .addresses = 4}, 12, PREDICT_PORTS_RANDOM, 0);
+}
+
+/* All asked at once, the answers a millisecond apart: their order says little, but it is not nothing. */
+static void together(void **state)
+{
+    (void)state;
+    expect_ports(&(struct nat){.lo = 20100, .hi = 20350, .apart = 0.001}, 32, PREDICT_PORTS_BAND, 0);
+    expect_ports(&(struct nat){.lo = 1024, .hi = 65535, .apart = 0.001}, 32, PREDICT_PORTS_RANDOM, 0);
+    expect_ports(&(struct nat){.sequences = 1, .step = {1}, .apart = 0.001}, 12, PREDICT_PORTS_SEQUENTIAL, 1);
+    expect_ports(&(struct nat){.sequences = 1, .step = {1}, .apart = 0.001, .swapped = true}, 12,
+                 PREDICT_PORTS_SEQUENTIAL, 1);
+    expect_ports(&(struct nat){.sequences = 1, .step = {2}, .foreign = 1, .apart = 0.001, .swapped = true}, 24,
+                 PREDICT_PORTS_SEQUENTIAL, 2);
 }
 
 /* A 128-port block: an aligned one and a band that happens to fit look alike; narrow must be seen, and its place. */
@@ -265,9 +286,9 @@ static void names(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(allocators), cmocka_unit_test(block_is_narrow), cmocka_unit_test(two_ended),
-        cmocka_unit_test(pools),      cmocka_unit_test(mappings),        cmocka_unit_test(order_and_rubbish),
-        cmocka_unit_test(names),
+        cmocka_unit_test(allocators),        cmocka_unit_test(together), cmocka_unit_test(block_is_narrow),
+        cmocka_unit_test(two_ended),         cmocka_unit_test(pools),    cmocka_unit_test(mappings),
+        cmocka_unit_test(order_and_rubbish), cmocka_unit_test(names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
