@@ -272,30 +272,32 @@ static void add_bins(struct predict_bin *total, const struct predict_sim_result 
  */
 #define SLACK 0.06
 
+/* As the profiles allocate. */
+static const struct predict_sim nats[] = {
+    {.ports = PREDICT_PORTS_SEQUENTIAL, .lo = 1024, .hi = 65535, .step = 1, .foreign = PREDICT_FOREIGN_POISSON},
+    {.ports = PREDICT_PORTS_SEQUENTIAL,
+     .lo = 1024,
+     .hi = 65535,
+     .step = 1,
+     .foreign = PREDICT_FOREIGN_NEGATIVE_BINOMIAL,
+     .dispersion = 2},
+    {.ports = PREDICT_PORTS_SEQUENTIAL,
+     .lo = 1024,
+     .hi = 65535,
+     .step = 2,
+     .foreign = PREDICT_FOREIGN_NEGATIVE_BINOMIAL,
+     .dispersion = 4},
+    {.ports = PREDICT_PORTS_RANDOM, .lo = 1024, .hi = 65535},
+    {.ports = PREDICT_PORTS_RANDOM, .lo = 50001, .hi = 65535},
+    {.ports = PREDICT_PORTS_RANDOM, .lo = 10000, .hi = 11999},
+    {.ports = PREDICT_PORTS_BAND, .lo = 20000, .hi = 20250},
+    {.ports = PREDICT_PORTS_BLOCK, .lo = 1920, .hi = 2047},
+    {.ports = PREDICT_PORTS_RANDOM, .lo = 1024, .hi = 65535, .addresses = 4},
+};
+
 static void predictions_come_true(void **state)
 {
     (void)state;
-    static const struct predict_sim nats[] = {
-        {.ports = PREDICT_PORTS_SEQUENTIAL, .lo = 1024, .hi = 65535, .step = 1, .foreign = PREDICT_FOREIGN_POISSON},
-        {.ports = PREDICT_PORTS_SEQUENTIAL,
-         .lo = 1024,
-         .hi = 65535,
-         .step = 1,
-         .foreign = PREDICT_FOREIGN_NEGATIVE_BINOMIAL,
-         .dispersion = 2},
-        {.ports = PREDICT_PORTS_SEQUENTIAL,
-         .lo = 1024,
-         .hi = 65535,
-         .step = 2,
-         .foreign = PREDICT_FOREIGN_NEGATIVE_BINOMIAL,
-         .dispersion = 4},
-        {.ports = PREDICT_PORTS_RANDOM, .lo = 1024, .hi = 65535},
-        {.ports = PREDICT_PORTS_RANDOM, .lo = 50001, .hi = 65535},
-        {.ports = PREDICT_PORTS_RANDOM, .lo = 10000, .hi = 11999},
-        {.ports = PREDICT_PORTS_BAND, .lo = 20000, .hi = 20250},
-        {.ports = PREDICT_PORTS_BLOCK, .lo = 1920, .hi = 2047},
-        {.ports = PREDICT_PORTS_RANDOM, .lo = 1024, .hi = 65535, .addresses = 4},
-    };
     static const double rates[] = {0, 1, 10, 51, 264};
     static const unsigned holes[] = {2, 8, 32, 200}, probes[] = {1, 4, 48};
     struct predict_bin total[10] = {{0}};
