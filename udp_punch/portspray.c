@@ -12,16 +12,6 @@
 
 #include "udp_punch/portspray_internal.h"
 
-/* What was silent for some round trips stays silent. */
-#define SILENCE_RTTS   3
-#define SILENCE_MIN_NS (150 * BASE_NS_PER_MS)
-
-uint64_t portspray_silence_ns(const struct portspray *s)
-{
-    uint64_t silence = SILENCE_RTTS * s->plan.rtt_ns;
-    return silence > SILENCE_MIN_NS ? silence : SILENCE_MIN_NS;
-}
-
 /* ---- turns ----------------------------------------------------------------------------------- */
 
 static uint64_t punch_turn(struct portspray *s, uint64_t now)
@@ -68,16 +58,22 @@ void portspray_wake(struct portspray *s)
 
 /* ---- the contract ---------------------------------------------------------------------------- */
 
-static bool waits_for_other(const struct portspray *s)
+/*
+ * A later attempt changes the strategy where that was left open: holes that came before the probes and failed may have
+ * met a NAT that answers such packets, and that then keeps the port for itself. Behind probes they find mappings.
+ */
+static bool waits_for_other(const struct portspray *s, unsigned attempt)
 {
     const struct peer_search *p = &s->plan.search;
-    return p->order == (s->opener ? PEER_PROBES_FIRST : PEER_HOLES_FIRST);
+    bool open = p->order == PEER_TOGETHER && p->ttl == PEER_TTL_OFF;
+    enum peer_order order = attempt > 0 && open ? PEER_PROBES_FIRST : p->order;
+    return order == (s->opener ? PEER_PROBES_FIRST : PEER_HOLES_FIRST);
 }
 
 void portspray_attempt(struct portspray *s, unsigned n)
 {
     s->attempt = n;
-    s->begin_ns = n == 0 && waits_for_other(s) ? UINT64_MAX : 0;
+    s->begin_ns = waits_for_other(s, n) ? UINT64_MAX : 0;
     s->round = 0;
     s->round_begun = s->done = s->told_ready = s->told_spent = false;
     s->first_out_ns = s->other_ready_ns = s->quiet_ns = 0;

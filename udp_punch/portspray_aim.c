@@ -1,4 +1,4 @@
-/* Where to: the sweep over all ports, a plan moved to another endpoint, what may go now. Pure. */
+/* Where to: the sweep over all ports, a plan moved to another endpoint. Pure. */
 #include <string.h>
 
 #include "udp_punch/portspray_internal.h"
@@ -56,10 +56,11 @@ void portspray_aim_anew(struct peer_plan *plan, const union base_ep *was, const 
     }
 }
 
-uint32_t portspray_allowance(struct base_bucket *bucket, uint32_t n, uint64_t now_ns)
+/* What was silent for some round trips stays silent. */
+#define SILENCE_RTTS   3
+#define SILENCE_MIN_NS (150 * BASE_NS_PER_MS)
+
+uint64_t portspray_silence_of(uint64_t rtt_ns)
 {
-    uint32_t taken = 0;
-    while (taken < n && base_bucket_take(bucket, now_ns))
-        taken++;
-    return taken;
+    return SILENCE_RTTS * rtt_ns > SILENCE_MIN_NS ? SILENCE_RTTS * rtt_ns : SILENCE_MIN_NS;
 }

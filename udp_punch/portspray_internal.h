@@ -42,8 +42,8 @@ bool portspray_sweep_next(struct portspray_sweep *s, uint16_t *port);
  */
 void portspray_aim_anew(struct peer_plan *plan, const union base_ep *was, const union base_ep *now);
 
-/* How many of n may go now. */
-uint32_t portspray_allowance(struct base_bucket *bucket, uint32_t n, uint64_t now_ns);
+/* How long nothing comes before nothing is to come. */
+uint64_t portspray_silence_of(uint64_t rtt_ns);
 
 /* ---- one trial ------------------------------------------------------------------------------- */
 
@@ -91,8 +91,6 @@ struct portspray {
 
 /* Looks at what is due now. */
 void portspray_wake(struct portspray *s);
-/* No answer for some round trips: none comes. */
-uint64_t portspray_silence_ns(const struct portspray *s);
 /* Begins attempt n: 0 or later. */
 void portspray_attempt(struct portspray *s, unsigned n);
 

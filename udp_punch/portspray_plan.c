@@ -119,6 +119,31 @@ static int check_files(const struct peer_options *o, const struct peer_facts *pr
     return -EMFILE;
 }
 
+/*
+ * All attempts together stay under the cap on entries, and as many are planned as the deadline has room for: each takes
+ * what the rate needs, the silence after it, and the samples of the next one.
+ */
+static void fit_attempts(struct peer_plan *out)
+{
+    struct peer_search *s = &out->search;
+    uint32_t most = s->holes > s->probes ? s->holes : s->probes;
+    uint64_t one = portspray_silence_of(out->rtt_ns) + 2 * out->rtt_ns;
+    if (most == 0)
+        return;
+    if (s->rate)
+        one += 2 * (uint64_t)most * BASE_NS_PER_S / s->rate;
+    uint64_t fit = s->entries / most < out->deadline_ns / one ? s->entries / most : out->deadline_ns / one;
+    if (fit < s->attempts)
+        s->attempts = fit ? (uint32_t)fit : 1;
+}
+
+/* What earlier attempts opened and probed still stands: the attempts add up to one large search. */
+static double over_attempts(uint32_t ports, const struct peer_search *s)
+{
+    uint64_t holes = (uint64_t)s->holes * s->attempts, probes = (uint64_t)s->probes * s->attempts;
+    return predict_p_random(ports, at_most(holes, ports), at_most(probes, ports));
+}
+
 /* ---- the modes ------------------------------------------------------------------------------- */
 
 /* K ports on each address in turn, none twice. */
@@ -146,7 +171,8 @@ static int plan_random(const struct peer_facts *prober, const struct peer_option
     uint32_t ports = (uint32_t)((RANDOM_HI - RANDOM_LO + 1) * n_at);
     drop_list(list_of(out, s->opener));
     set_budget(o, prober->open_files, ports, s);
-    out->predicted_p = predict_p_random(ports, s->holes, s->probes);
+    fit_attempts(out);
+    out->predicted_p = over_attempts(ports, s);
     s->random_at = at[0];
     base_ep_set_port(&s->random_at, 0);
     s->random_lo = RANDOM_LO;
@@ -155,10 +181,17 @@ static int plan_random(const struct peer_facts *prober, const struct peer_option
     if (n_at == 1)
         return 0;
     if (s->holes > PEER_MAX_CANDIDATES) {
-        out->predicted_p = predict_p_random(ports / (uint32_t)n_at, s->holes, s->probes) / (double)n_at;
+        out->predicted_p = over_attempts(ports / (uint32_t)n_at, s) / (double)n_at;
         return 0;
     }
     return draw(out, at, n_at);
+}
+
+/* The candidates are the search plan's. A later attempt aims anew, and is as likely as the first. */
+static void plan_window(struct peer_plan *out)
+{
+    fit_attempts(out);
+    out->predicted_p = predict_p_retries(out->predicted_p, out->search.attempts);
 }
 
 /* Full, by name, lifts the caps that are not given. */
@@ -209,5 +242,7 @@ int portspray_plan(const struct peer_facts *a, const struct peer_facts *b, const
         err = plan_random(prober, options, out);
     else if (strcmp(mode, "full") == 0)
         err = plan_full(prober, options, out);
+    else
+        plan_window(out);
     return err < 0 ? err : check_files(options, prober, out);
 }

@@ -59,7 +59,7 @@ static uint64_t all_out(struct portspray *s, uint64_t now)
     if (s->opener || !s->other_ready_ns)
         return UINT64_MAX;
     uint64_t last = s->quiet_ns > s->other_ready_ns ? s->quiet_ns : s->other_ready_ns;
-    uint64_t end = last + portspray_silence_ns(s);
+    uint64_t end = last + portspray_silence_of(s->plan.rtt_ns);
     if (now < end)
         return end;
     portspray_spent(s);
