@@ -2,8 +2,8 @@
  * Spraying SYNs: TCP through a NAT that gives every connection a new port. The opener, whose mapping stays, opens holes
  * to many candidate ports; the prober connects from many ports. One pair that meets is enough.
  *
- * Between the sides, through S: "ready" (all my holes, or probes, are out), "spent" (the prober's budget is used up and
- * nothing came), "verdict" (the opener's word on why).
+ * Between the sides, through S: "ready" (all my holes, or probes, are out); when the prober's budget is used up and
+ * nothing came, either "next" (it begins another attempt) or "spent", which the opener answers with its "verdict".
  */
 #include <errno.h>
 #include <poll.h>
@@ -13,13 +13,15 @@
 
 #include "tcp_punch/synspray_internal.h"
 
-enum note { NOTE_READY = 1, NOTE_SPENT, NOTE_VERDICT };
+enum note { NOTE_READY = 1, NOTE_SPENT, NOTE_VERDICT, NOTE_NEXT };
 
 static void maybe_closed(struct synspray *s)
 {
     if (!s->closing || s->closed || s->ready_op.pending || s->turn_op.pending || s->accept_op.pending)
         return;
     s->closed = true;
+    json_decref(s->attempts);
+    s->attempts = NULL;
     synspray_sockets_close(s);
     peer_trial_closed(s->trial);
 }
@@ -89,6 +91,7 @@ static void accept_done(struct loop_op *op, int res)
         synspray_close_fd(res);
     } else if (res >= 0) {
         peer_trial_count(s->trial, "accepted", 1);
+        s->landed++;
         if (peer_tcp_offer(s->trial, res, &remote) == 0)
             s->live++;
     }
@@ -101,7 +104,7 @@ static void accept_done(struct loop_op *op, int res)
 
 static void tell(struct synspray *s, enum note kind, uint8_t what)
 {
-    uint8_t note[] = {(uint8_t)kind, (uint8_t)s->attempt, what};
+    uint8_t note[] = {(uint8_t)kind, (uint8_t)s->attempt, what, 0};
     peer_trial_note(s->trial, note, sizeof(note));
 }
 
@@ -113,12 +116,76 @@ void synspray_tell_ready(struct synspray *s)
     tell(s, NOTE_READY, 0);
 }
 
+/* ---- attempts -------------------------------------------------------------------------------- */
+
+static bool waits_for_other(const struct synspray *s)
+{
+    const struct peer_search *p = &s->search;
+    if (p->known)
+        return false;
+    if (s->opener)
+        return p->order == PEER_PROBES_FIRST && s->mode == SYNSPRAY_HOLD;
+    /* Without sockets that answer, only a finished listener can. */
+    return p->order == PEER_HOLES_FIRST || s->mode != SYNSPRAY_HOLD;
+}
+
+static void begin_attempt(struct synspray *s, unsigned attempt)
+{
+    s->attempt = attempt;
+    s->search = peer_search_attempt(s->plan, attempt);
+    s->attempt_ns = attempt == 0 ? peer_trial_start_ns(s->trial) : base_now_ns();
+    s->begin_ns = waits_for_other(s) ? UINT64_MAX : 0;
+    s->other_ready_ns = 0;
+    s->done = s->refused = s->landed = 0;
+    if (s->aiming)
+        synspray_holes_begin(s);
+    else
+        synspray_probes_begin(s);
+}
+
+/* One more line for the record. */
+static void note_attempt(struct synspray *s)
+{
+    const struct peer_search *p = &s->search;
+    uint64_t now = base_now_ns();
+    if (!s->attempts)
+        s->attempts = json_array();
+    json_t *line = json_pack("{s:s, s:i, s:i, s:i, s:I}", "order", peer_order_name(p->order), "packets", (int)s->done,
+                             "refused", (int)s->refused, "landed", (int)s->landed, "ns",
+                             (json_int_t)(now > s->attempt_ns ? now - s->attempt_ns : 0));
+    if (s->opener)
+        json_object_set_new(line, "ttl", s->ttl > 0 ? json_integer(s->ttl) : json_null());
+    json_array_append_new(s->attempts, line);
+    peer_trial_field(s->trial, "attempts", json_incref(s->attempts));
+}
+
+static void next_attempt(struct synspray *s)
+{
+    note_attempt(s);
+    synspray_drop_all(s);
+    begin_attempt(s, s->attempt + 1);
+    synspray_wake(s);
+}
+
 void synspray_spent(struct synspray *s)
 {
     if (s->told_spent)
         return;
     s->told_spent = true;
-    tell(s, NOTE_SPENT, 0);
+    if (s->attempt + 1 < s->search.attempts) {
+        next_attempt(s);
+        tell(s, NOTE_NEXT, 0);
+    } else {
+        tell(s, NOTE_SPENT, 0);
+    }
+}
+
+static void fail(struct synspray *s, enum record_outcome outcome, const char *why)
+{
+    if (*why)
+        peer_trial_why(s->trial, why);
+    note_attempt(s);
+    peer_trial_fail(s->trial, outcome);
 }
 
 static void on_ready_note(struct synspray *s)
@@ -129,18 +196,39 @@ static void on_ready_note(struct synspray *s)
     synspray_wake(s);
 }
 
+/* kind, attempt, outcome (of a verdict), reason (of a verdict) */
 static void on_note(struct synspray *s, const uint8_t *note, size_t len)
 {
-    if (len < 3 || note[1] != (uint8_t)s->attempt)
+    if (len < 4)
+        return;
+    if (note[0] == NOTE_NEXT && s->opener && note[1] == (uint8_t)(s->attempt + 1) &&
+        s->attempt + 1 < s->search.attempts) {
+        next_attempt(s);
+        return;
+    }
+    if (note[1] != (uint8_t)s->attempt)
         return;
     if (note[0] == NOTE_READY) {
         on_ready_note(s);
     } else if (note[0] == NOTE_SPENT && s->opener && s->live == 0) {
-        tell(s, NOTE_VERDICT, 0);
-        peer_trial_fail(s->trial, RECORD_PREDICT_MISS);
-    } else if (note[0] == NOTE_VERDICT && !s->opener && s->live == 0) {
-        peer_trial_fail(s->trial, RECORD_PREDICT_MISS);
+        struct synspray_verdict v = synspray_judge(s, RECORD_PREDICT_MISS);
+        uint8_t verdict[] = {NOTE_VERDICT, (uint8_t)s->attempt, (uint8_t)v.outcome, synspray_why_number(v.why)};
+        peer_trial_note(s->trial, verdict, sizeof(verdict));
+        fail(s, v.outcome, v.why);
+    } else if (note[0] == NOTE_VERDICT && !s->opener && s->live == 0 && note[2] < RECORD_OUTCOMES &&
+               note[2] != RECORD_OK) {
+        fail(s, (enum record_outcome)note[2], synspray_why_name(note[3]));
     }
+}
+
+static enum record_outcome synspray_explain(struct peer_trial *t, enum record_outcome outcome)
+{
+    struct synspray *s = peer_trial_state(t);
+    struct synspray_verdict v = synspray_judge(s, outcome);
+    if (*v.why)
+        peer_trial_why(t, v.why);
+    note_attempt(s);
+    return v.outcome;
 }
 
 /* ---- the contract ---------------------------------------------------------------------------- */
@@ -150,23 +238,15 @@ static enum synspray_mode mode_of(const char *name)
     return strcmp(name, "reuse") == 0 ? SYNSPRAY_REUSE : strcmp(name, "listen") == 0 ? SYNSPRAY_LISTEN : SYNSPRAY_HOLD;
 }
 
-static bool waits_for_other(const struct synspray *s)
-{
-    const struct peer_search *p = s->search;
-    if (p->known)
-        return false;
-    if (s->opener)
-        return p->order == PEER_PROBES_FIRST && s->mode == SYNSPRAY_HOLD;
-    /* Without sockets that answer, only a finished listener can. */
-    return p->order == PEER_HOLES_FIRST || s->mode != SYNSPRAY_HOLD;
-}
-
+/* Later attempts are larger. */
 static uint32_t entries_needed(const struct synspray *s)
 {
-    const struct peer_search *p = s->search;
-    if (s->aiming)
-        return s->opener ? p->holes : (uint32_t)peer_trial_candidates(s->trial)->n;
-    return p->entries;
+    const struct peer_search *p = &s->search;
+    if (s->aiming && !s->opener)
+        return (uint32_t)peer_trial_candidates(s->trial)->n;
+    if (s->aiming && p->attempts == 1)
+        return p->holes;
+    return p->entries > p->holes ? p->entries : p->holes;
 }
 
 static int synspray_open(struct peer_trial *t)
@@ -174,28 +254,24 @@ static int synspray_open(struct peer_trial *t)
     struct synspray *s = peer_trial_state(t);
     s->trial = t;
     s->plan = peer_trial_plan(t);
-    s->search = &s->plan->search;
+    s->search = s->plan->search;
     s->listen_fd = s->epoll_fd = s->reuse_fd = s->ttl = -1;
     loop_op_init(&s->ready_op, ready_done, s);
     loop_op_init(&s->turn_op, turn_done, s);
     loop_op_init(&s->accept_op, accept_done, s);
-    if (!s->search->on)
+    if (!s->search.on)
         return -EBADMSG;
-    s->opener = s->search->opener == peer_trial_role(t);
-    s->aiming = s->search->known || (s->opener && !s->search->meet);
+    s->opener = s->search.opener == peer_trial_role(t);
+    s->aiming = s->search.known || (s->opener && !s->search.meet);
     /* Where the other mapping is known there is nothing to compare: each side holds one hole. */
-    s->mode = s->search->known ? SYNSPRAY_HOLD : mode_of(s->plan->mode);
-    s->begin_ns = waits_for_other(s) ? UINT64_MAX : 0;
+    s->mode = s->search.known ? SYNSPRAY_HOLD : mode_of(s->plan->mode);
     int err = synspray_sockets_open(s, entries_needed(s));
     if (err == 0 && s->aiming && s->mode == SYNSPRAY_HOLD)
         err = synspray_listen(s);
     if (err < 0)
         return err;
     loop_poll(peer_trial_loop(t), &s->ready_op, s->epoll_fd, POLLIN);
-    if (s->aiming)
-        synspray_holes_begin(s);
-    else
-        synspray_probes_begin(s);
+    begin_attempt(s, 0);
     return 0;
 }
 
@@ -263,4 +339,5 @@ const struct peer_technique synspray_technique = {
     .go = synspray_go,
     .event = synspray_event,
     .close = synspray_close,
+    .explain = synspray_explain,
 };

@@ -51,6 +51,7 @@ static int send_syn(struct synspray *s, int fd, const union base_ep *to)
     if (ttl > 0)
         set_ttl(fd, to->sa.sa_family, -1);
     if (err == 0) {
+        s->done++;
         peer_trial_count(s->trial, "holes", 1);
         peer_trial_count(s->trial, "packets", 1);
     }
@@ -174,7 +175,7 @@ static void all_made(struct synspray *s)
 /* How old a hole may get; UINT64_MAX: as old as the trial. */
 static uint64_t age_limit(const struct synspray *s)
 {
-    if (s->search->known)
+    if (s->search.known)
         return synspray_silence_ns(s);
     return s->ttl > 0 ? RENEW_NS : UINT64_MAX;
 }
@@ -209,11 +210,11 @@ static bool choose_ttl(struct synspray *s)
 {
     if (s->ttl >= 0)
         return true;
-    bool automatic = s->search->ttl == PEER_TTL_AUTO;
-    int hops = automatic && !s->search->known ? peer_trial_hops(s->trial) : s->search->ttl;
-    if (s->search->known)
+    bool automatic = s->search.ttl == PEER_TTL_AUTO;
+    int hops = automatic && !s->search.known ? peer_trial_hops(s->trial) : s->search.ttl;
+    if (s->search.known)
         hops = 0; /* nothing is sprayed: each side's SYN is what the other waits for */
-    if (automatic && hops == 0 && !s->search->known)
+    if (automatic && hops == 0 && !s->search.known)
         return false;
     s->ttl = hops > 0 ? hops : 0;
     peer_trial_field(s->trial, "ttl", hops < 0 ? json_string("unmeasured") : s->ttl > 0 ? json_integer(s->ttl) : json_null());
@@ -244,8 +245,9 @@ void synspray_hole_failed(struct synspray *s, struct synspray_entry *e, int err)
 {
     union base_ep to = e->to;
     synspray_count_failure(s, err);
+    s->refused += err == -ECONNREFUSED || err == -ECONNRESET;
     synspray_entry_drop(s, e);
-    if (s->search->known && peer_trial_throttle(s->trial) == 0)
+    if (s->search.known && peer_trial_throttle(s->trial) == 0)
         hold_hole(s, &to, base_now_ns());
 }
 
@@ -254,4 +256,5 @@ void synspray_holes_begin(struct synspray *s)
     peer_holes_init(&s->holes, s->plan, peer_trial_role(s->trial), s->attempt);
     s->holes_done = s->have_next = s->told_ready = false;
     s->scan_ns = 0;
+    s->ttl = -1;
 }

@@ -5,6 +5,7 @@
  *   synspray_sockets.c  many sockets: the table, one epoll descriptor for all, what became of each
  *   synspray_holes.c    the opener: holes in three modes
  *   synspray_probes.c   the prober
+ *   synspray_explain.c  why it failed
  */
 #ifndef TCP_PUNCH_SYNSPRAY_INTERNAL_H
 #define TCP_PUNCH_SYNSPRAY_INTERNAL_H
@@ -35,7 +36,7 @@ struct synspray_entry {
 struct synspray {
     struct peer_trial *trial;
     const struct peer_plan *plan;
-    const struct peer_search *search;
+    struct peer_search search; /* of this attempt */
     enum synspray_mode mode;
     bool opener;  /* by role */
     bool aiming;  /* makes holes, each to an endpoint of its own; else sends probes, all to one */
@@ -60,6 +61,12 @@ struct synspray {
     uint64_t other_ready_ns; /* the other side has all its holes or probes out; 0 = not yet */
     bool told_ready, told_spent;
     uint32_t live; /* connections that the chassis has */
+
+    json_t *attempts;      /* what was done in each, for the record */
+    uint64_t attempt_ns;   /* when this one began */
+    uint32_t done;         /* holes or probes of this one */
+    uint32_t refused;      /* of those */
+    uint32_t landed;       /* connections of this one */
 
     bool capped; /* descriptors or ports ran out */
     bool stopping, closing, closed;
@@ -100,6 +107,19 @@ void synspray_holes_begin(struct synspray *s);
 uint64_t synspray_holes_turn(struct synspray *s, uint64_t now);
 void synspray_hole_failed(struct synspray *s, struct synspray_entry *e, int err);
 int synspray_listen(struct synspray *s);
+
+/* ---- synspray_explain.c ---- */
+
+struct synspray_verdict {
+    enum record_outcome outcome;
+    const char *why; /* static */
+};
+
+/* As far as this side can tell. */
+struct synspray_verdict synspray_judge(const struct synspray *s, enum record_outcome outcome);
+/* A reason as a number for a note, and back. */
+uint8_t synspray_why_number(const char *why);
+const char *synspray_why_name(uint8_t number);
 
 /* ---- synspray_probes.c ---- */
 

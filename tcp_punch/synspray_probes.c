@@ -9,6 +9,8 @@
 
 /* The chassis's rate cap lets so many go at once. */
 #define BURST 64
+/* The opener may begin so much later than we do. */
+#define HOLES_LATE_NS (10 * BASE_NS_PER_MS)
 
 /*
  * The share of the holes that a probe sent now may meet. A hole that is made later lets the opener's SYN out, which
@@ -17,10 +19,12 @@
  */
 static float chance(const struct synspray *s, uint64_t now)
 {
-    const struct peer_search *p = s->search;
-    uint64_t start = peer_trial_start_ns(s->trial);
-    if (p->ttl == PEER_TTL_OFF || s->other_ready_ns || p->holes == 0 || p->rate == 0 || now < start)
+    const struct peer_search *p = &s->search;
+    uint64_t start = s->attempt_ns + HOLES_LATE_NS;
+    if (p->ttl == PEER_TTL_OFF || s->other_ready_ns || p->holes == 0 || p->rate == 0)
         return 1;
+    if (now + s->plan->rtt_ns / 2 < start)
+        return 0;
     double standing = BURST + (double)p->rate * (double)(now + s->plan->rtt_ns / 2 - start) / 1e9;
     return standing < p->holes ? (float)(standing / p->holes) : 1;
 }
@@ -45,6 +49,7 @@ static int send_probe(struct synspray *s, uint64_t now)
         return err;
     }
     peer_trial_count(s->trial, "packets", 1);
+    s->done++;
     e->born_ns = s->last_ns = now;
     e->weight = chance(s, now);
     s->spent += e->weight;
@@ -72,7 +77,7 @@ static void drop_silent(struct synspray *s, uint64_t now)
 
 static bool budget_left(const struct synspray *s)
 {
-    return s->spent + 1e-3 < (s->opener ? s->search->holes : s->search->probes);
+    return s->spent + 1e-3 < (s->opener ? s->search.holes : s->search.probes);
 }
 
 /* The last probe, and the last hole, have had their round trips. */
@@ -115,6 +120,7 @@ uint64_t synspray_probes_turn(struct synspray *s, uint64_t now)
 void synspray_probe_failed(struct synspray *s, struct synspray_entry *e, int err)
 {
     synspray_count_failure(s, err);
+    s->refused += err == -ECONNREFUSED || err == -ECONNRESET;
     if (!s->other_ready_ns || e->born_ns < s->other_ready_ns)
         s->spent -= e->weight;
     synspray_entry_drop(s, e);

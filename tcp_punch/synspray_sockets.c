@@ -88,6 +88,7 @@ static void connected(struct synspray *s, struct synspray_entry *e)
     s->in_flight--;
     synspray_entry_free(s, e);
     peer_trial_count(s->trial, "landed", 1);
+    s->landed++;
     if (peer_tcp_offer(s->trial, fd, &remote) == 0)
         s->live++;
 }

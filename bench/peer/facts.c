@@ -379,9 +379,9 @@ static int get_run(const uint8_t *p, size_t len, union base_ep ep, struct peer_p
 
 /*
  * A search, in one field: opener, order, known, meet (a byte each), ttl, random_lo, random_hi (2 bytes each), holes,
- * probes, attempts, rate, entries (4 each), seed (8); big-endian. Longer ones are of newer versions.
+ * probes, attempts, rate, entries (4 each), seed (8), drift (4, signed); big-endian. Longer ones are of newer versions.
  */
-#define SEARCH_LEN 38
+#define SEARCH_LEN 42
 
 static void put_search(struct wire_writer *w, const struct peer_search *s)
 {
@@ -401,6 +401,7 @@ static void put_search(struct wire_writer *w, const struct peer_search *s)
     put_be(&p, s->rate, 4);
     put_be(&p, s->entries, 4);
     put_be(&p, s->seed, 8);
+    put_be(&p, (uint32_t)s->drift, 4);
     wire_put_bytes(w, F_SEARCH, buf, sizeof(buf));
     if (base_ep_is_set(&s->random_at))
         wire_put_ep(w, F_RANDOM_AT, &s->random_at);
@@ -411,7 +412,7 @@ static bool search_ok(const struct peer_search *s)
 {
     return (s->opener == WIRE_ROLE_A || s->opener == WIRE_ROLE_B) && s->order < PEER_ORDERS &&
            s->ttl <= PEER_TTL_AUTO && s->holes <= UINT16_MAX && s->probes <= UINT16_MAX && s->attempts >= 1 &&
-           s->entries >= 1 && s->random_lo <= s->random_hi;
+           s->entries >= 1 && s->random_lo <= s->random_hi && s->drift >= -UINT16_MAX && s->drift <= UINT16_MAX;
 }
 
 static int get_search(const struct wire_reader *r, struct peer_search *s)
@@ -437,6 +438,7 @@ static int get_search(const struct wire_reader *r, struct peer_search *s)
     s->rate = (uint32_t)get_be(&p, 4);
     s->entries = (uint32_t)get_be(&p, 4);
     s->seed = get_be(&p, 8);
+    s->drift = (int32_t)(uint32_t)get_be(&p, 4);
     if (wire_get_bytes(r, F_RANDOM_AT, &at, &len) == 0 && wire_value_ep(at, len, &s->random_at) < 0)
         return -EBADMSG;
     return search_ok(s) ? 0 : -EBADMSG;

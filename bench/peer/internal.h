@@ -74,6 +74,10 @@ struct peer_timing {
 /* opener: 0 (a), 1 (b), -1 (either). 0, or -errno. */
 int peer_predict_plan(const struct peer_facts *a, const struct peer_facts *b, int opener,
                       const struct peer_timing *timing, const struct predict_caps *caps, struct predict_plan *out);
+/* The next mapping is any of 1024 to 65535 on one address: the closed form holds. */
+bool peer_predict_is_random(const struct peer_facts *f, const struct peer_timing *timing);
+/* By how many ports `probes` mappings of its own move a sequence on; 0 where there is none. */
+int32_t peer_predict_drift(const struct peer_facts *f, uint32_t probes, const struct peer_timing *timing);
 /* The best `max` endpoints where f's next `probes` mappings from fresh ports may be; ps may be NULL. How many, or
  * -errno. */
 int peer_predict_rank(const struct peer_facts *f, uint32_t probes, const struct peer_timing *timing,

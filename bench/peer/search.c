@@ -10,6 +10,7 @@
 /* Ports that NATs draw from where nothing narrower is known: all but the privileged ones. */
 #define RANDOM_LO 1024
 #define RANDOM_HI 65535
+#define RANDOM_PORTS (RANDOM_HI - RANDOM_LO + 1)
 /* Of the article's window: how many probes, unless told. */
 #define WINDOW_PROBES 32
 /* A property that is known so well is relied on. */
@@ -251,21 +252,23 @@ static int aim_holes(const struct peer_facts *opener, const struct peer_facts *p
 {
     struct peer_search *s = &out->search;
     struct peer_candidates *list = list_of(out, s->opener);
-    uint32_t want = s->meet ? 1 : s->holes < PEER_MAX_CANDIDATES ? s->holes : PEER_MAX_CANDIDATES;
+    /* A later attempt makes more holes: the next best ones. */
+    uint32_t most = s->attempts > 1 && s->entries > s->holes ? s->entries : s->holes;
+    uint32_t want = s->meet ? 1 : most < PEER_MAX_CANDIDATES ? most : PEER_MAX_CANDIDATES;
     union base_ep *eps = calloc(want, sizeof(*eps));
     float *ps = calloc(want, sizeof(*ps));
     int n = eps && ps ? peer_predict_rank(prober, s->probes, timing, rng, eps, ps, want) : -ENOMEM;
     int err = n < 0 ? n : 0;
     *p = 0;
     for (int i = 0; i < n && err == 0; i++) {
-        *p += (double)ps[i];
+        *p += (uint32_t)i < s->holes ? (double)ps[i] : 0;
         err = peer_candidates_append(list, &eps[i], kind_of(opener, &eps[i]), ps[i]);
     }
     free(eps);
     free(ps);
     if (err == 0 && !s->meet && (uint32_t)n == want && want < s->holes)
         draw_rest(prober, s);
-    else if (err == 0 && !s->meet)
+    else if (err == 0 && !s->meet && (uint32_t)n < s->holes)
         s->holes = (uint32_t)n;
     return err;
 }
@@ -301,6 +304,23 @@ static void choose_roles(const struct peer_facts *const sides[2], const struct a
     s->opener = opener ? WIRE_ROLE_B : WIRE_ROLE_A;
 }
 
+/* The cheapest K + M over all unprivileged ports: K and M alike. False where the caps do not allow it. */
+static bool random_budget(const struct peer_options *options, uint32_t most, struct peer_plan *out)
+{
+    double aim = 1 - (1 - peer_option_fraction(options, "target")) * FAILURE_SHARE;
+    uint32_t lo = 1, hi = most;
+    while (lo < hi) {
+        uint32_t mid = (lo + hi) / 2;
+        if (predict_p_random(RANDOM_PORTS, mid, mid) >= aim)
+            hi = mid;
+        else
+            lo = mid + 1;
+    }
+    out->search.holes = out->search.probes = lo;
+    out->predicted_p = predict_p_random(RANDOM_PORTS, lo, lo);
+    return out->predicted_p >= aim;
+}
+
 /* Asks predict for the roles and the budget that are left open. */
 static int choose_budget(const struct peer_facts *const sides[2], const struct peer_options *options,
                          const struct asked *asked, const struct peer_timing *timing, struct peer_plan *out)
@@ -314,6 +334,12 @@ static int choose_budget(const struct peer_facts *const sides[2], const struct p
     if (opener < 0 && is_stable(sides[0]) != is_stable(sides[1]))
         opener = is_stable(sides[0]) ? 0 : 1;
     uint32_t most = timing->tcp && files < s->entries ? (uint32_t)files : s->entries;
+    if (opener >= 0 && is_stable(sides[opener]) && peer_predict_is_random(sides[!opener], timing) &&
+        random_budget(options, most, out)) {
+        s->opener = opener ? WIRE_ROLE_B : WIRE_ROLE_A;
+        draw_rest(sides[!opener], s);
+        return 0;
+    }
     caps.target = 1 - (1 - peer_option_fraction(options, "target")) * FAILURE_SHARE;
     caps.max_holes = caps.max_probes = most;
     int err = peer_predict_plan(sides[0], sides[1], opener, timing, &caps, &plan);
@@ -332,11 +358,10 @@ static int choose_budget(const struct peer_facts *const sides[2], const struct p
 static void fill_budget(const struct peer_options *options, const struct asked *asked, struct peer_search *s)
 {
     double aim = 1 - (1 - peer_option_fraction(options, "target")) * FAILURE_SHARE;
-    uint32_t ports = RANDOM_HI - RANDOM_LO + 1;
-    s->holes = asked->holes ? asked->holes : predict_k_random(ports, asked->probes, aim);
+    s->holes = asked->holes ? asked->holes : predict_k_random(RANDOM_PORTS, asked->probes, aim);
     s->probes = asked->probes   ? asked->probes
                 : asked->window ? WINDOW_PROBES
-                                : predict_k_random(ports, s->holes, aim);
+                                : predict_k_random(RANDOM_PORTS, s->holes, aim);
     s->holes = s->holes < s->entries || asked->holes ? s->holes : s->entries;
     s->probes = s->probes < s->entries || asked->probes ? s->probes : s->entries;
 }
@@ -371,14 +396,18 @@ int peer_search_plan(const struct peer_facts *a, const struct peer_facts *b, con
         return err;
     choose_order(opener, prober, &asked, s);
     s->seed = base_rng_u64(rng);
+    if (s->attempts > 1 && !s->meet)
+        s->drift = peer_predict_drift(prober, s->probes, &timing);
     double p = 0;
+    if (base_ep_is_set(&s->random_at)) /* nothing to rank */
+        return aim_probes(opener, prober, &timing, out);
     err = asked.window ? aim_window(opener, prober, &asked, &timing, out)
                        : aim_holes(opener, prober, &timing, rng, &p, out);
     if (err == 0)
         err = aim_probes(opener, prober, &timing, out);
     if (fixed && !asked.window)
         out->predicted_p = base_ep_is_set(&s->random_at)
-                               ? predict_p_random(RANDOM_HI - RANDOM_LO + 1, s->holes, s->probes)
+                               ? predict_p_random(RANDOM_PORTS, s->holes, s->probes)
                                : fmin(1, p);
     return err;
 }

@@ -12,6 +12,11 @@
 #define START_RTTS 2
 /* From the packet that made a mapping to the answer that told it: over TCP the handshake comes before. */
 #define ANSWER_RTTS(tcp) ((tcp) ? 2 : 1)
+/* A property that is known so well is relied on. */
+#define SURE_ENOUGH 0.95
+/* So many draws that spread so far are of all unprivileged ports: of a narrower range, one in thousands would. */
+#define MANY_DRAWS 16
+#define WIDE       52000
 /* Answers so close together are to requests that left at once. */
 #define TOGETHER_S 0.05
 
@@ -125,11 +130,37 @@ int peer_predict_plan(const struct peer_facts *a, const struct peer_facts *b, in
         free(sides[0].samples);
         free(sides[1].samples);
         sides[0].samples = sides[1].samples = NULL;
-        if (err < 0 || interval_of(out->probes, timing->rate) == interval)
+        /* Only a sequence moves on meanwhile. */
+        bool moves = sides[0].behaviour.ports.value == PREDICT_PORTS_SEQUENTIAL ||
+                     sides[1].behaviour.ports.value == PREDICT_PORTS_SEQUENTIAL;
+        if (err < 0 || !moves || interval_of(out->probes, timing->rate) == interval)
             break;
         interval = interval_of(out->probes, timing->rate);
     }
     return err;
+}
+
+bool peer_predict_is_random(const struct peer_facts *f, const struct peer_timing *timing)
+{
+    struct side s = {.samples = NULL};
+    if (open_side(&s, f, timing, 0) < 0)
+        return false;
+    const struct predict_behaviour *b = &s.behaviour;
+    bool wide = b->ports.value == PREDICT_PORTS_RANDOM && b->ports.confidence >= SURE_ENOUGH;
+    bool one_address = b->pooling.value == PREDICT_POOLING_SINGLE || b->pooling.value == PREDICT_POOLING_PAIRED;
+    bool everywhere = b->port_draws >= MANY_DRAWS && b->port_max - b->port_min > WIDE;
+    free(s.samples);
+    return wide && one_address && everywhere;
+}
+
+int32_t peer_predict_drift(const struct peer_facts *f, uint32_t probes, const struct peer_timing *timing)
+{
+    struct side s = {.samples = NULL};
+    if (open_side(&s, f, timing, 0) < 0)
+        return 0;
+    int64_t drift = s.behaviour.ports.value == PREDICT_PORTS_SEQUENTIAL ? (int64_t)s.behaviour.step * probes : 0;
+    free(s.samples);
+    return drift > UINT16_MAX ? UINT16_MAX : drift < -UINT16_MAX ? -UINT16_MAX : (int32_t)drift;
 }
 
 static struct predict_model *open_model(struct side *s, const struct peer_facts *f, uint32_t probes,

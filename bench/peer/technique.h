@@ -146,6 +146,7 @@ struct peer_search {
     union base_ep random_at; /* unset: nothing is drawn */
     uint16_t random_lo, random_hi;
     uint64_t seed; /* of the draw */
+    int32_t drift; /* ports that a sequence has moved on by the next attempt, at least; 0: no sequence */
 };
 
 /* Made once by role a, sent to both, recorded. */
@@ -183,10 +184,17 @@ extern const struct peer_option peer_search_options[PEER_SEARCH_N_OPTIONS];
 int peer_search_plan(const struct peer_facts *a, const struct peer_facts *b, const struct peer_options *options,
                      struct base_rng *rng, bool tcp, struct peer_plan *out);
 
-/* What one side aims at in one attempt (from 0), in order: its candidates and, for the opener, the drawn ports. */
+/*
+ * The search of attempt n (from 0) of this plan: 0 is the plan's own; later ones have larger budgets under the same
+ * caps, other random ports, and every second one another order and time to live.
+ */
+struct peer_search peer_search_attempt(const struct peer_plan *plan, unsigned n);
+
+/* What one side aims at in one attempt, in order: its candidates and, for the opener, the drawn ports. */
 struct peer_holes {
-    const struct peer_search *search;
+    struct peer_search search;
     const struct peer_candidates *list;
+    unsigned attempt;
     uint32_t next, limit;
     bool draws;
     uint64_t drawn;
