@@ -106,7 +106,7 @@ static bool stable(const struct side *s)
 
 static double interval_of(uint32_t probes, uint32_t rate)
 {
-    return probes > BURST ? 1.0 / (double)rate : 0;
+    return probes > BURST && rate > 0 ? 1.0 / (double)rate : 0; /* 0: no cap */
 }
 
 int peer_predict_plan(const struct peer_facts *a, const struct peer_facts *b, int opener,
