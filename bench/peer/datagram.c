@@ -217,10 +217,18 @@ static void path_message(struct peer_socket *socket, const union base_ep *from, 
     peer_path_message(path, &msg);
 }
 
+static bool is_server(const struct peer_trial *t, const union base_ep *from)
+{
+    for (size_t i = 0; i < t->peer->n_stun; i++)
+        if (base_ep_equal(&t->peer->stun[i], from))
+            return true;
+    return false;
+}
+
 static void take(struct peer_socket *socket, const union base_ep *from, const uint8_t *buf, size_t len)
 {
     struct peer_trial *t = socket->datagrams->trial;
-    if (len > 0 && buf[0] < 4) {
+    if (len > 0 && buf[0] < 4 && is_server(t, from)) {
         peer_sampler_stun(t, from, buf, len);
         peer_resample_stun(t, buf, len);
     } else if (len > 0 && buf[0] == WIRE_PATH_MAGIC) {
