@@ -7,10 +7,9 @@
 # All labs but the table's own run side by side from the start: they mostly wait.
 
 bats_require_minimum_version 1.5.0
+load ../helpers
 
 setup_file() {
-    # shellcheck source=tests/helpers.bash
-    source "$BATS_TEST_DIRNAME/../helpers.bash"
     export D=$BATS_FILE_TMPDIR TABLE=$ROOT/tests/lab/discover-table
     local two="--listen 192.0.2.1:3478 --listen 192.0.2.1:3479 --alternate 192.0.2.2"
     local one="--listen 192.0.2.1:3478 --listen 192.0.2.1:3479"
