@@ -11,6 +11,7 @@
 /* Outside the kernel's own range for outgoing connections (32768-60999), so that the two do not meet. */
 #define DEFAULT_PORT_LO 20000
 #define DEFAULT_PORT_HI 32767
+#define PORT_LEAST      1024
 #define DEFAULT_WAIT_NS (300 * BASE_NS_PER_S)
 
 enum {
@@ -75,9 +76,9 @@ static void set_ports(struct argp_state *state, struct peer_config *c, const cha
     char *dash = strchr(text, '-');
     if (dash)
         *dash = '\0';
-    if (!dash || base_parse_u64(text, 1, 65535, &lo) < 0 || base_parse_u64(dash + 1, lo, 65535, &hi) < 0)
-        argp_failure(state, BASE_EXIT_USAGE, 0, "--ports '%s': LO-HI is needed, both from 1 to 65535, LO not above HI",
-                     arg);
+    if (!dash || base_parse_u64(text, PORT_LEAST, 65535, &lo) < 0 || base_parse_u64(dash + 1, lo, 65535, &hi) < 0)
+        argp_failure(state, BASE_EXIT_USAGE, 0, "--ports '%s': LO-HI is needed, both from %d to 65535 (lower ones are privileged), LO not above HI", arg,
+                     PORT_LEAST);
     c->port_lo = (uint16_t)lo;
     c->port_hi = (uint16_t)hi;
 }
