@@ -78,7 +78,7 @@ one_line() {
     PIDS+=($!)
     "${PEER[@]}" --role a --trials 1000 --holes 20 --probes 3 --ttl off --json --seed 1 >"$DIR/a.json" 2>"$DIR/a.err" &
     local a=$! early late
-    wait_for lines_in "$DIR/a.json" 100
+    wait_for lines_in "$DIR/a.json" 400 # allocators have warmed up
     early=$(awk '/VmRSS/ { print $2 }' "/proc/$a/status")
     wait_for lines_in "$DIR/a.json" 900
     late=$(awk '/VmRSS/ { print $2 }' "/proc/$a/status")
