@@ -49,12 +49,11 @@ all() {
 
 @test "random and full find a random port, and stop when they have" {
     run -0 campaign linux-strict "linux-random, sym-random" 3 20ms 10s \
-        "random = random --target 99.99%" "full = full --order probes" "control = none"
+        "random = random --target 99.99%" "full = full --order probes"
     jq -e -s 'def of(n): map(select(.cell | contains(n)));
         (of("/random/") | length == 6 and all(.[]; .outcome == "ok" and .predicted_p > 0.999 and .path == "direct"
             and .a.holes <= 2000 and .b.probes <= 2000 and .a.packets > 100))
-        and (of("/full/") | length == 6 and all(.[]; .outcome == "ok" and .a.holes <= 65535 and .b.probes == 1))
-        and (of("/control/") | length == 6 and all(.[]; .outcome != "ok" and (.a.packets // 0) == 0))' "$DIR/out/trials.jsonl"
+        and (of("/full/") | length == 6 and all(.[]; .outcome == "ok" and .a.holes <= 65535 and .b.probes == 1))' "$DIR/out/trials.jsonl"
     # Not all of the ports were needed every time: the sweep ends with the answer.
     jq -e -s 'map(select(.cell | contains("/full/")) | .a.holes) | min < 65535' "$DIR/out/trials.jsonl"
 }
@@ -101,7 +100,7 @@ EOF
     profile forgets "backend = emulated" "source = proposal (a NAT with a short timer)" "mapping = endpoint-independent" \
         "filtering = address-and-port-dependent" "ports = preserve" "udp-timeout = 2" "tcp-timeout = 120/3600" \
         "unsolicited-syn = drop" "tcp-window-check = none"
-    run -0 campaign linux-strict forgets 2 20ms 11s "short = punch --hold-for 1s" "long = punch --hold-for 4s" \
+    run -0 campaign linux-strict forgets 1 20ms 11s "short = punch --hold-for 1s" "long = punch --hold-for 4s" \
         "by-b = punch --hold-for 4s --hold-by b"
     all '.outcome == "ok" and .a.hold_ns == .b.hold_ns and .a.hold_alive == .b.hold_alive and .a.connect_ns < 1e9 and .total_ns < 3e9'
     # Who comes out of the NAT that forgot opens it anew: the Linux router still remembers.
