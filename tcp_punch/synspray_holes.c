@@ -132,6 +132,7 @@ static uint64_t make_next(struct synspray *s, uint64_t now)
     uint64_t wait = peer_trial_throttle(s->trial);
     if (wait > 0)
         return wait;
+    s->first_ns = s->first_ns ? s->first_ns : now;
     int err = make_hole(s, &s->next_hole, now);
     if (err < 0)
         synspray_count_failure(s, err);
@@ -161,6 +162,8 @@ int synspray_listen(struct synspray *s)
 /* The article's step 6: the sockets are gone, the listener comes. */
 static void all_made(struct synspray *s)
 {
+    uint64_t now = base_now_ns();
+    peer_trial_field(s->trial, "spray_ns", json_integer((json_int_t)(s->first_ns ? now - s->first_ns : 0)));
     if (s->reuse_fd >= 0)
         synspray_close_fd(s->reuse_fd);
     s->reuse_fd = -1;
@@ -255,6 +258,6 @@ void synspray_holes_begin(struct synspray *s)
 {
     peer_holes_init(&s->holes, s->plan, peer_trial_role(s->trial), s->attempt);
     s->holes_done = s->have_next = s->told_ready = false;
-    s->scan_ns = 0;
+    s->scan_ns = s->first_ns = 0;
     s->ttl = -1;
 }

@@ -52,6 +52,7 @@ struct synspray {
     union base_ep next_hole; /* taken from holes, not made yet */
     bool have_next, holes_done;
     uint64_t begin_ns; /* UINT64_MAX: waits for the other side */
+    uint64_t first_ns; /* when the first hole was made */
     uint64_t scan_ns;  /* when an entry may have become old */
     int reuse_fd;
     int ttl; /* of SYNs; 0 = the host's own; -1 = not chosen yet */
