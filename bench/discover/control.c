@@ -205,7 +205,9 @@ static void control_step(struct loop_op *op, int res)
         take_frames(c);
     }
     if (res <= 0)
-        lost(c, c->connected ? "the server is a plain STUN server" : "the server takes no TCP connection");
+        lost(c, !c->connected ? "the server takes no TCP connection"
+                : c->settled  ? "the connection to the server broke"
+                              : "the server is a plain STUN server");
     if (c->fd >= 0)
         loop_recv(c->d->loop, op, c->fd, c->rx + c->rx_len, sizeof(c->rx) - c->rx_len);
 }

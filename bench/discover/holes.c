@@ -193,7 +193,7 @@ static void reset_connect(struct test *t)
 {
     union base_ep to;
     if (target_of(t, 0, &to))
-        t->ops[PROBE] = probe_connect(t, WIRE_FROM_LEASE, t->ops[LEASE], &to, short_wait_ns(t->d));
+        t->ops[PROBE] = probe_connect(t, WIRE_FROM_LEASE, t->ops[LEASE], &to, repeat_wait_ns(t->d));
     else
         test_end(t);
 }

@@ -251,6 +251,8 @@ static inline bool is_tcp(const struct discover *d)
 uint64_t patience_ns(const struct discover *d);
 /* How long S waits for a connect to come through: as long as it can before it repeats its SYN, where that is enough. */
 uint64_t short_wait_ns(const struct discover *d);
+/* The same with one repetition. */
+uint64_t repeat_wait_ns(const struct discover *d);
 /* Takes what an answer or an announcement says of S's other endpoints. */
 void learn_server(struct discover *d, const union base_ep *other);
 

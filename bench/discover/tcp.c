@@ -210,10 +210,12 @@ stage_fn *const tcp_allocation[] = {allocation_first, allocation_pause,  allocat
 /* ---- filtering and unsolicited SYNs ---------------------------------------------------------- */
 
 /* A NAT that holds SYNs answers after 6 s (RFC 5382, REQ-4). */
-#define HOLD_NS    (6 * BASE_NS_PER_S)
-#define SHORT_NS   (900 * BASE_NS_PER_MS)
-#define SETTLE_NS  (600 * BASE_NS_PER_MS)
-#define HOLD_LEAST (5 * BASE_NS_PER_S)
+#define HOLD_NS  (6 * BASE_NS_PER_S)
+#define SHORT_NS (900 * BASE_NS_PER_MS)
+/* The kernel repeats a SYN after so long: one may be lost. */
+#define SYN_REPEAT_NS (1 * BASE_NS_PER_S)
+#define SETTLE_NS     (600 * BASE_NS_PER_MS)
+#define HOLD_LEAST    (5 * BASE_NS_PER_S)
 
 uint64_t short_wait_ns(const struct discover *d)
 {
@@ -221,9 +223,14 @@ uint64_t short_wait_ns(const struct discover *d)
     return ns > SHORT_NS ? ns : SHORT_NS;
 }
 
+uint64_t repeat_wait_ns(const struct discover *d)
+{
+    return SYN_REPEAT_NS + short_wait_ns(d);
+}
+
 static uint64_t long_wait_ns(const struct discover *d)
 {
-    return HOLD_NS + 900 * BASE_NS_PER_MS + 2 * d->result.rtt_ns;
+    return SYN_REPEAT_NS + HOLD_NS + 300 * BASE_NS_PER_MS + 2 * d->result.rtt_ns;
 }
 
 static bool established(const struct probe *p)
@@ -246,7 +253,7 @@ static void filter_ask(struct test *t)
         return;
     }
     t->ops[0] = probe_connect(t, WIRE_FROM_OTHER_ADDRESS, NULL, &d->seen, long_wait_ns(d));
-    t->ops[1] = probe_connect(t, WIRE_FROM_OTHER_PORT, NULL, &d->seen, short_wait_ns(d));
+    t->ops[1] = probe_connect(t, WIRE_FROM_OTHER_PORT, NULL, &d->seen, repeat_wait_ns(d));
 }
 
 /* The policy shows where something was filtered; where nothing is, at a port that nobody uses. */
@@ -339,12 +346,14 @@ void judge_syn(struct discover *d, const struct probe *p, bool unused)
     else if (p->result == WIRE_PROBED_ICMP)
         value = p->answered_ns - p->sent_ns >= HOLD_LEAST ? PREDICT_SYN_HOLD : PREDICT_SYN_ICMP;
     believe(d, PREDICT_SYN, value, value ? 0.95 : 0);
+    if (value == PREDICT_SYN_UNKNOWN)
+        return;
     if (value == PREDICT_SYN_ICMP || value == PREDICT_SYN_HOLD)
         note(d, PREDICT_SYN, "ICMP type %u code %u after %.1f s", (unsigned)(p->icmp >> 8), (unsigned)(p->icmp & 255),
              (double)(p->answered_ns - p->sent_ns) / 1e9);
     else if (d->result.behaviour.mapping.value == PREDICT_MAPPING_NONE)
         note(d, PREDICT_SYN, "there is no NAT: this host's own answer");
-    else if (unused && value)
+    else if (unused)
         note(d, PREDICT_SYN, "at a port without a mapping: the others let everybody in");
 }
 
