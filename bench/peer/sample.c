@@ -11,12 +11,16 @@
 
 /* RFC 8489, 6.2.1: retransmit with doubling; its RTO of 500 ms is for unknown paths, ours are measured. */
 #define UDP_TRIES      6
+#define TCP_TRIES      2
 #define UDP_RTO_MIN_NS (100 * BASE_NS_PER_MS)
 /* With no answer yet: long enough for one lost SYN (1 s) and its answer. */
 #define TCP_LIMIT_NS (4 * BASE_NS_PER_S)
 /* With so many samples in when an answer is late, the rest is not waited for. With fewer, each missing one is asked
  * again on its own: some NATs let only the last destination answer. */
 #define ENOUGH 3
+/* How fast others take ports shows only over time: of many samples a third is taken this much later. */
+#define MANY    8
+#define SPAN_NS (100 * BASE_NS_PER_MS)
 /* A port whose connections to S linger (EADDRNOTAVAIL) is left for another one. */
 #define MAX_REPICKS 8
 
@@ -30,7 +34,7 @@ struct target {
     bool waiting; /* TCP: for its turn to be asked again */
     int err;
     union base_ep mapped;
-    uint64_t t_ns;
+    uint64_t t_ns; /* when it was asked: the NAT makes the mapping then */
     /* TCP */
     int fd;
     struct loop_op op;
@@ -46,12 +50,13 @@ struct peer_sampler {
     uint64_t rto_ns;
     bool finished, closing, again;
     bool serial; /* one at a time */
-    size_t n;
+    size_t n, asked;
     struct target targets[];
 };
 
 static void start_targets(struct peer_sampler *s);
 static void ask_next(struct peer_sampler *s);
+static void ask_more(struct peer_sampler *s, size_t n);
 
 static bool is_tcp(const struct peer_sampler *s)
 {
@@ -154,7 +159,6 @@ static int read_answer(struct target *target, const uint8_t *buf, size_t len)
     if (msg.cls != WIRE_STUN_SUCCESS || !base_ep_is_set(mapped))
         return -EPROTO;
     target->mapped = *mapped;
-    target->t_ns = base_now_ns() - target->sampler->trial->begin_ns;
     return 0;
 }
 
@@ -193,11 +197,18 @@ void peer_sampler_stun(struct peer_trial *t, const union base_ep *from, const ui
     }
 }
 
+static void stamp(struct target *target)
+{
+    target->t_ns = base_now_ns() - target->sampler->trial->begin_ns;
+}
+
 static void udp_ask(struct target *target)
 {
+    stamp(target);
     peer_datagrams_send_raw(target->sampler->trial, &target->to, target->request, (size_t)target->request_len);
 }
 
+/* RFC 8489, 6.2.1 */
 static void udp_round(struct peer_sampler *s)
 {
     if (s->serial)
@@ -205,9 +216,8 @@ static void udp_round(struct peer_sampler *s)
     for (size_t i = 0; i < s->n && !s->serial; i++)
         if (!s->targets[i].done)
             udp_ask(&s->targets[i]);
-    loop_timer(s->trial->peer->loop, &s->timer, base_now_ns() + s->rto_ns);
     s->rto_ns *= 2;
-    s->tries++;
+    loop_timer(s->trial->peer->loop, &s->timer, base_now_ns() + s->rto_ns);
 }
 
 /* ---- TCP ------------------------------------------------------------------------------------- */
@@ -258,6 +268,7 @@ static void target_step(struct loop_op *op, int res)
 static void tcp_connect(struct target *target)
 {
     int fd = peer_tcp_socket(target->sampler->trial);
+    stamp(target);
     target->fd = fd;
     target->step = CONNECTING;
     target->rx_len = 0;
@@ -305,52 +316,77 @@ static void ask_next(struct peer_sampler *s)
         udp_ask(next);
 }
 
+/* The timer fired. */
+static void late(struct peer_sampler *s)
+{
+    if (s->asked < s->n) {
+        ask_more(s, s->n);
+        return;
+    }
+    size_t in = count_in(s);
+    if (count_open(s) == 0) {
+        finish(s);
+        return;
+    }
+    bool last = s->tries++ >= (is_tcp(s) ? TCP_TRIES : UDP_TRIES);
+    if (last || in >= ENOUGH) {
+        finish(s);
+        return;
+    }
+    if (in && !s->serial)
+        begin_serial(s);
+    if (is_tcp(s))
+        loop_timer(s->trial->peer->loop, &s->timer, base_now_ns() + TCP_LIMIT_NS);
+    else
+        udp_round(s);
+}
+
 static void timer_done(struct loop_op *op, int res)
 {
     struct peer_sampler *s = op->owner;
-    if (res == 0 && !s->finished && !s->closing) {
-        size_t in = count_in(s);
-        bool last = is_tcp(s) ? s->tries++ > 0 : s->tries == UDP_TRIES;
-        if (last || in >= ENOUGH) {
-            finish(s);
-        } else {
-            if (in && !s->serial)
-                begin_serial(s);
-            if (is_tcp(s))
-                loop_timer(s->trial->peer->loop, op, base_now_ns() + TCP_LIMIT_NS);
-            else
-                udp_round(s);
-        }
-    }
+    (void)op;
+    if (res == 0 && !s->finished && !s->closing)
+        late(s);
     maybe_free(s);
 }
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
-static void start_targets(struct peer_sampler *s)
+/* Asks so many more, and arms the timer for what comes next. */
+static void ask_more(struct peer_sampler *s, size_t n)
 {
-    s->again = false;
-    s->serial = false;
-    for (size_t i = 0; i < s->n; i++) {
-        struct target *target = &s->targets[i];
-        target->done = false;
-        target->waiting = false;
-        target->mapped = (union base_ep){0};
-        target->fd = -1;
-        target->err = make_request(target);
-        if (target->err == 0 && is_tcp(s))
+    bool tcp = is_tcp(s);
+    for (; n > 0 && s->asked < s->n; n--) {
+        struct target *target = &s->targets[s->asked++];
+        if (target->err == 0 && tcp)
             tcp_connect(target);
+        else if (target->err == 0)
+            udp_ask(target);
         /* A socket that cannot be had counts as an answer that never came; the others go on. */
-        if (target->err < 0 || (is_tcp(s) && target->fd < 0)) {
+        if (target->err < 0 || (tcp && target->fd < 0)) {
             target->err = target->err < 0 ? target->err : target->fd;
             target->done = true;
             target->fd = -1;
         }
     }
-    if (!is_tcp(s))
-        udp_round(s);
-    else if (!s->timer.pending)
-        loop_timer(s->trial->peer->loop, &s->timer, base_now_ns() + (count_open(s) ? 2 * s->rto_ns : 0));
+    uint64_t wait = s->asked < s->n ? SPAN_NS : tcp ? 2 * s->rto_ns : s->rto_ns;
+    if (!s->timer.pending)
+        loop_timer(s->trial->peer->loop, &s->timer, base_now_ns() + (count_open(s) ? wait : 0));
+}
+
+static void start_targets(struct peer_sampler *s)
+{
+    s->again = s->serial = false;
+    s->asked = 0;
+    s->tries = 1;
+    for (size_t i = 0; i < s->n; i++) {
+        struct target *target = &s->targets[i];
+        target->done = target->waiting = false;
+        target->mapped = (union base_ep){0};
+        target->fd = -1;
+        target->err = make_request(target);
+    }
+    ask_more(s, s->n > MANY ? s->n - s->n / 3 : s->n);
 }
 
 int peer_sampler_start(struct peer_trial *t)

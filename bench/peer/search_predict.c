@@ -10,15 +10,11 @@
 #define BURST 64
 /* From the facts to the start: they cross S, and the plan crosses it twice. */
 #define START_RTTS 2
-/* From the packet that made a mapping to the answer that told it: over TCP the handshake comes before. */
-#define ANSWER_RTTS(tcp) ((tcp) ? 2 : 1)
 /* A property that is known so well is relied on. */
 #define SURE_ENOUGH 0.95
 /* So many draws that spread so far are of all unprivileged ports: of a narrower range, one in thousands would. */
 #define MANY_DRAWS 16
 #define WIDE       52000
-/* Answers so close together are to requests that left at once. */
-#define TOGETHER_S 0.05
 
 struct side {
     struct predict_sample *samples;
@@ -54,23 +50,10 @@ static void judge(struct side *s, const struct peer_facts *f)
     s->behaviour = learnt && f->behaviour.mapping.value == fresh.mapping.value ? f->behaviour : fresh;
 }
 
-/*
- * predict wants to know when a mapping was made, in order. The sampler asks all at once, in the order of its list, and
- * the mappings are made in that order; the answers overtake one another.
- */
-static void put_in_order(struct predict_sample *samples, size_t n, double answer_s)
-{
-    double first = 0;
-    for (size_t i = 0; i < n; i++)
-        first = i == 0 || samples[i].t < first ? samples[i].t : first;
-    for (size_t i = 0; i < n; i++)
-        samples[i].t = (samples[i].t - first < TOGETHER_S ? first + (double)i * 1e-6 : samples[i].t) - answer_s;
-}
-
 /* interval: seconds between two probes. */
 static int open_side(struct side *s, const struct peer_facts *f, const struct peer_timing *timing, double interval)
 {
-    double last = 0, answer_s = ANSWER_RTTS(timing->tcp) * (double)f->rtt_ns / 1e9;
+    double last = 0;
     s->samples = calloc(f->n_samples ? f->n_samples : 1, sizeof(*s->samples));
     if (!s->samples)
         return -ENOMEM;
@@ -81,7 +64,6 @@ static int open_side(struct side *s, const struct peer_facts *f, const struct pe
             .remote = to_predict(&f->samples[i].remote),
             .mapped = to_predict(&f->samples[i].mapped),
         };
-    put_in_order(s->samples, f->n_samples, answer_s);
     for (size_t i = 0; i < f->n_samples; i++)
         last = fmax(last, s->samples[i].t);
     judge(s, f);

@@ -84,7 +84,8 @@ const char *peer_path_name(enum peer_path_kind kind);
 #define PEER_MAX_SAMPLES    1024
 #define PEER_MAX_CANDIDATES 8192
 
-/* One observation of a mapping. t_ns is this peer's clock, from the trial's begin. */
+/* One observation of a mapping. t_ns: when S was asked, and so when the mapping was made; this peer's clock, from the
+ * trial's begin. */
 struct peer_sample {
     uint64_t t_ns;
     union base_ep local, remote, mapped;
