@@ -29,7 +29,7 @@ enum body_field {
     F_RANDOM_AT,
     F_RUN, /* candidates on one address, put_run(); the endpoint follows */
     F_TAKEN,
-    F_PORTS, /* low << 16 | high */
+    F_PORTS,     /* low << 16 | high */
     F_BEHAVIOUR, /* put_behaviour() */
     F_POOL,
 };
@@ -53,10 +53,10 @@ static uint64_t get_be(const uint8_t **p, int bytes)
 /* ---- behaviour ------------------------------------------------------------------------------- */
 
 /*
- * A behaviour, in one field: for each property its value (a byte) and confidence (4 bytes, 1e-9), then step (4, signed),
- * sequences, keeps_parity (a byte each), port_min, port_max, range_lo, range_hi (2 each), port_draws, pool_size, samples
- * (4 each), foreign_seen, foreign_seconds, foreign_dispersion, lifetime (8 each, 1e-6); big-endian. Longer ones are of
- * newer versions.
+ * A behaviour, in one field: for each property its value (a byte) and confidence (4 bytes, 1e-9), then step (4,
+ * signed), sequences, keeps_parity (a byte each), port_min, port_max, range_lo, range_hi (2 each), port_draws,
+ * pool_size, samples (4 each), foreign_seen, foreign_seconds, foreign_dispersion, lifetime (8 each, 1e-6); big-endian.
+ * Longer ones are of newer versions.
  */
 #define BEHAVIOUR_LEN (PREDICT_N_PROPERTIES * 5 + 4 + 2 + 8 + 12 + 32)
 #define MICRO         1e6
@@ -370,8 +370,7 @@ static int get_run(const uint8_t *p, size_t len, union base_ep ep, struct peer_p
         base_ep_set_port(&ep, (uint16_t)get_be(&p, 2));
         uint64_t unit = get_be(&p, 4);
         float probability = unit ? (float)fmin(1, (double)(unit - 1) / PROBABILITY_UNIT) : NAN;
-        if (base_ep_port(&ep) == 0 ||
-            peer_candidates_append(to, &ep, (enum peer_path_kind)kind, probability) < 0)
+        if (base_ep_port(&ep) == 0 || peer_candidates_append(to, &ep, (enum peer_path_kind)kind, probability) < 0)
             return -EBADMSG;
     }
     return 0;

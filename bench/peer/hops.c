@@ -1,10 +1,11 @@
 /*
  * How far it is to the other peer's NAT: datagrams of rising time to live to its mapped endpoint, and the ICMP time
- * exceeded that they draw (RFC 792), read from the sockets' error queues: no root. The last hop that answers lies before
- * the NAT, as a NAT takes what is addressed to itself, whatever its time to live. Hops that are silent are passed over;
- * a packet that is to end before the NAT then ends a little earlier.
+ * exceeded that they draw (RFC 792), read from the sockets' error queues: no root. The last hop that answers lies
+ * before the NAT, as a NAT takes what is addressed to itself, whatever its time to live. Hops that are silent are
+ * passed over; a packet that is to end before the NAT then ends a little earlier.
  *
- * Once a session and address: the first trial that needs it measures it while the plan is on its way.
+ * Once a session and address: the first trial that needs it measures it before the plan is made, so that both sides
+ * still start together.
  */
 #include <errno.h>
 #include <time.h> /* before errqueue.h, which does not include it */
@@ -17,12 +18,12 @@
 #include "bench/peer/internal.h"
 
 /* So many datagrams at once: at most as many reach the other NAT unasked, which tells them from an attack. */
-#define WINDOW PEER_HOPS_WINDOW
+#define WINDOW   PEER_HOPS_WINDOW
 #define MAX_HOPS 32
 /* An answer from before the NAT comes sooner than one from the peer; and what slow routers need. */
-#define WAIT_SHARE  1.25
-#define WAIT_MORE   (15 * BASE_NS_PER_MS)
-#define LOOK_NS     (3 * BASE_NS_PER_MS)
+#define WAIT_SHARE 1.25
+#define WAIT_MORE  (15 * BASE_NS_PER_MS)
+#define LOOK_NS    (3 * BASE_NS_PER_MS)
 /* A hop that is past our own NATs has an address that hosts on the internet can have. */
 static bool is_public(const struct in_addr *addr)
 {
@@ -142,11 +143,18 @@ static void timer_done(struct loop_op *op, int res)
         loop_timer(h->loop, op, base_now_ns() + LOOK_NS);
     else
         close_window(h);
+    if (res == 0 && h->result != 0)
+        h->done(h->owner);
 }
 
-void peer_hops_init(struct peer_hops *h, struct loop *loop)
+bool peer_hops_busy(const struct peer_hops *h)
 {
-    *h = (struct peer_hops){.loop = loop};
+    return h->timer.pending && h->result == 0;
+}
+
+void peer_hops_init(struct peer_hops *h, struct loop *loop, void (*done)(void *owner), void *owner)
+{
+    *h = (struct peer_hops){.loop = loop, .done = done, .owner = owner};
     for (int i = 0; i < WINDOW; i++)
         h->fds[i] = -1;
     loop_op_init(&h->timer, timer_done, h);

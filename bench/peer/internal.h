@@ -227,7 +227,7 @@ struct peer_trial {
     bool have_plan;
     struct wire_path_keys keys;
 
-    uint64_t begin_ns, sampled_ns, planned_ns, plan_sent_ns, start_ns, opened_ns, agreed_ns, end_ns;
+    uint64_t begin_ns, sampled_ns, plannable_ns, planned_ns, plan_sent_ns, start_ns, opened_ns, agreed_ns, end_ns;
     struct loop_op start_timer, deadline_timer, tick_timer;
 
     struct peer_path *paths; /* all live paths */
@@ -291,9 +291,13 @@ struct peer_hops {
     int last;          /* the farthest hop that answered, and who that was */
     struct in_addr last_from;
     uint64_t wait_ns, until_ns;
+    void (*done)(void *owner); /* once for each measurement that took time */
+    void *owner;
 };
 
-void peer_hops_init(struct peer_hops *h, struct loop *loop);
+void peer_hops_init(struct peer_hops *h, struct loop *loop, void (*done)(void *owner), void *owner);
+/* True while it is being measured. */
+bool peer_hops_busy(const struct peer_hops *h);
 /* Measures the way to this address, unless that is done or under way. rtt_ns: to the other peer. */
 void peer_hops_measure(struct peer_hops *h, const union base_ep *own, const union base_ep *to, uint64_t rtt_ns);
 void peer_hops_stop(struct peer_hops *h);

@@ -8,8 +8,8 @@
 #include "bench/peer/internal.h"
 
 /* Ports that NATs draw from where nothing narrower is known: all but the privileged ones. */
-#define RANDOM_LO 1024
-#define RANDOM_HI 65535
+#define RANDOM_LO    1024
+#define RANDOM_HI    65535
 #define RANDOM_PORTS (RANDOM_HI - RANDOM_LO + 1)
 /* Of the article's window: how many probes, unless told. */
 #define WINDOW_PROBES 32
@@ -247,8 +247,8 @@ static void draw_rest(const struct peer_facts *prober, struct peer_search *s)
     s->random_hi = RANDOM_HI;
 }
 
-static int aim_holes(const struct peer_facts *opener, const struct peer_facts *prober,
-                     const struct peer_timing *timing, struct base_rng *rng, double *p, struct peer_plan *out)
+static int aim_holes(const struct peer_facts *opener, const struct peer_facts *prober, const struct peer_timing *timing,
+                     struct base_rng *rng, double *p, struct peer_plan *out)
 {
     struct peer_search *s = &out->search;
     struct peer_candidates *list = list_of(out, s->opener);
@@ -406,8 +406,7 @@ int peer_search_plan(const struct peer_facts *a, const struct peer_facts *b, con
     if (err == 0)
         err = aim_probes(opener, prober, &timing, out);
     if (fixed && !asked.window)
-        out->predicted_p = base_ep_is_set(&s->random_at)
-                               ? predict_p_random(RANDOM_PORTS, s->holes, s->probes)
-                               : fmin(1, p);
+        out->predicted_p =
+            base_ep_is_set(&s->random_at) ? predict_p_random(RANDOM_PORTS, s->holes, s->probes) : fmin(1, p);
     return err;
 }

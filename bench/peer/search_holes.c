@@ -13,8 +13,8 @@ static uint32_t grown(uint32_t n, unsigned times, uint32_t most)
 }
 
 /*
- * What went wrong is not known: the ports, or what the NATs answer. So both change. Holes that ended before the prober's
- * NAT now go all the way, and find the probes' mappings there if those come first.
+ * What went wrong is not known: the ports, or what the NATs answer. So both change. Holes that ended before the
+ * prober's NAT now go all the way, and find the probes' mappings there if those come first.
  */
 struct peer_search peer_search_attempt(const struct peer_plan *plan, unsigned n)
 {

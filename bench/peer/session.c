@@ -11,7 +11,8 @@
 
 /* S answers a handshake step within a round trip; this covers slow lines and lost SYNs. */
 #define SERVER_WAIT_NS (10 * BASE_NS_PER_S)
-/* Control connection, ring, listener, the raced endpoints, and standard streams; over TCP each sample takes one more. */
+/* Control connection, ring, listener, the raced endpoints, and standard streams; over TCP each sample takes one more.
+ */
 #define MIN_OPEN_FILES 48
 
 static const char *server_text(const struct peer *peer, char buf[BASE_EP_STRLEN])
@@ -451,6 +452,13 @@ static int watch_signals(struct peer *peer)
     return 0;
 }
 
+static void hops_done(void *owner)
+{
+    struct peer *peer = owner;
+    if (peer->trial)
+        peer_trial_make_plan(peer->trial);
+}
+
 static int prepare(struct peer *peer)
 {
     uint64_t needed = MIN_OPEN_FILES;
@@ -469,7 +477,7 @@ static int prepare(struct peer *peer)
     }
     wire_session_key(peer->config.file_key, peer->config.file_key_len, peer->config.session, peer->key);
     loop_op_init(&peer->wait_timer, wait_done, peer);
-    peer_hops_init(&peer->hops, peer->loop);
+    peer_hops_init(&peer->hops, peer->loop, hops_done, peer);
     err = watch_signals(peer);
     if (err == 0)
         err = peer_control_open(peer);

@@ -363,13 +363,14 @@ static void list_private(struct peer_trial *t)
     freeifaddrs(all);
 }
 
-/* A technique that wants to stay below the other peer's NAT learns how far that is while the plan is on its way. */
+/* A technique that wants to stay below the other peer's NAT learns how far that is, once a
+ * session. Who moves opens nothing, and would take ports from under its own prediction. */
 static void measure_hops(struct peer_trial *t)
 {
     const struct peer_options *options = &t->peer->config.options;
     union base_ep own = peer_facts_mapped(&t->ours), other = peer_facts_mapped(&t->theirs);
     if (peer_options_find(options, "ttl") && strcmp(peer_option_text(options, "ttl"), "auto") == 0 &&
-        strcmp(peer_option_text(options, "mode"), "none") != 0)
+        strcmp(peer_option_text(options, "mode"), "none") != 0 && strcmp(peer_facts_mapping(&t->ours), "varies") != 0)
         peer_hops_measure(&t->peer->hops, &own, &other, (t->ours.rtt_ns + t->theirs.rtt_ns) / 2);
 }
 
@@ -414,7 +415,8 @@ static int set_deadline(const struct peer_options *options, struct peer_plan *pl
     uint64_t hold = peer_hold_for_ns(options);
     plan->deadline_ns = peer_option_u64(options, "timeout");
     if (hold && plan->deadline_ns < hold + 2 * PEER_HOLD_EXTRA_NS) {
-        snprintf(plan->why, sizeof(plan->why), "--timeout %s leaves no time beside --hold-for %s: make it %llus or more",
+        snprintf(plan->why, sizeof(plan->why),
+                 "--timeout %s leaves no time beside --hold-for %s: make it %llus or more",
                  peer_option_text(options, "timeout"), peer_option_text(options, "hold-for"),
                  (unsigned long long)((hold + 2 * PEER_HOLD_EXTRA_NS + BASE_NS_PER_S - 1) / BASE_NS_PER_S));
         return -EINVAL;
@@ -465,9 +467,17 @@ void peer_trial_facts(struct peer_trial *t, const struct wire_reader *r)
 
 void peer_trial_make_plan(struct peer_trial *t)
 {
-    if (t->peer->role != WIRE_ROLE_A || !t->have_theirs || t->plan_sent_ns)
+    if (t->peer->role != WIRE_ROLE_A || t->state != PEER_TRIAL_EXCHANGING || !t->have_theirs || t->plan_sent_ns)
         return;
-    t->plan_sent_ns = base_now_ns();
+    uint64_t now = base_now_ns();
+    if (!t->plannable_ns)
+        t->plannable_ns = now;
+    if (peer_hops_busy(&t->peer->hops))
+        return;
+    t->plan_sent_ns = now;
+    /* What is known of both sides has aged meanwhile. */
+    t->ours.taken_ns += now - t->plannable_ns;
+    t->theirs.taken_ns += now - t->plannable_ns;
     int len = make_plan(t);
     if (len == 0)
         len = peer_plan_encode(&t->plan, body, sizeof(body));
