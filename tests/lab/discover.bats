@@ -24,18 +24,21 @@ setup_file() {
         done
         lab "key-$transport" port-restricted "$two --key-file $D/key" "--transport $transport"
     done
+    for profile in linux-strict cgn-band; do
+        SERVER_BEFORE="setpriv --bounding-set=-net_raw" lab "blind-$profile" "$profile" "$two" "--transport tcp"
+    done
     lab keyed port-restricted "$two --key-file $D/key" "--transport udp --key-file $D/key"
     lab lifetime short "$two" "--lifetime=20"
     lab trace sym-seq-quiet "$two --sample-ports 8" "--trace $D/trace.csv --count 50 --interval 5ms"
     lab killed cgn-band "$two" "--transport tcp --trace $D/killed.csv --count 100000 --interval 20ms" "timeout -s INT 9"
 }
 
-# lab NAME PROFILE SERVER-OPTIONS DISCOVER-OPTIONS [BEFORE]: in the background; then NAME.json, .err and .status are there.
+# lab NAME PROFILE SERVER-OPTIONS DISCOVER-OPTIONS [BEFORE]: $SERVER_BEFORE goes before the server. In the background; then NAME.json, .err and .status are there.
 lab() {
     local name=$1 profile=$2 server=$3 options=$4 before=${5-}
     (
         timeout 90 "$BUILD/bin/bench" lab -a "$profile" -b open --profiles "$D/profiles" \
-            --run-s "exec '$BUILD/bin/rendezvous' $server -q 2>'$D/$name.s'" \
+            --run-s "exec ${SERVER_BEFORE-} '$BUILD/bin/rendezvous' $server -q 2>'$D/$name.s'" \
             --run-a "for i in \$(seq 100); do grep -q ready '$D/$name.s' && break; sleep 0.05; done
                      $before '$BUILD/bin/discover' --server 192.0.2.1:3478 --json $options 2>'$D/$name.said'
                      echo \$? >'$D/$name.exit'" >"$D/$name.out" 2>"$D/$name.err" </dev/null 3>&-
@@ -128,6 +131,19 @@ is() {
     [ "$STATUS" = 0 ]
     result keyed
     [ "$(jq .rendezvous <<<"$JSON")" = true ]
+}
+
+@test "a server without raw sockets: holes where one mapping serves all, unknown with the reason where it moves" {
+    result blind-linux-strict
+    [ "$(jq .sees_syns <<<"$JSON")" = false ]
+    is tcp_window_check strict
+    is rst closes
+    result blind-cgn-band
+    is mapping address-and-port-dependent "or connection-dependent: the server does not say where SYNs come from"
+    is filtering address-and-port-dependent
+    is unsolicited_syn drop
+    is tcp_window_check unknown "CAP_NET_RAW"
+    is rst unknown "CAP_NET_RAW"
 }
 
 @test "--lifetime brackets the profile's 6 s" {
