@@ -33,7 +33,7 @@ peer_SRC   := $(wildcard bench/peer/*.c)
 # The program's own files are not the library's.
 discover_PROGRAM := bench/discover/main.c bench/discover/show.c
 discover_SRC := $(filter-out $(discover_PROGRAM),$(wildcard bench/discover/*.c))
-LIBS       := $(patsubst %,$(BUILD)/lib%.a,discover peer lab record hist wire loop base predict)
+LIBS       := $(patsubst %,$(BUILD)/lib%.a,peer discover lab record hist wire loop base predict)
 
 PROGRAMS       := rendezvous bench simopen synspray portspray predict discover
 rendezvous_SRC := $(wildcard bench/rendezvous/*.c)
@@ -43,10 +43,10 @@ synspray_SRC   := $(wildcard tcp_punch/synspray*.c)
 portspray_SRC  := $(wildcard udp_punch/portspray*.c)
 rendezvous_LIBS := record wire loop base
 bench_LIBS      := lab record loop base
-simopen_LIBS    := peer record wire loop base predict
-synspray_LIBS   := peer record wire loop base predict
+simopen_LIBS    := peer discover record wire loop base predict
+synspray_LIBS   := peer discover record wire loop base predict
 predict_LIBS    := predict
-portspray_LIBS  := peer record wire loop base predict
+portspray_LIBS  := peer discover record wire loop base predict
 discover_LIBS   := discover record wire loop base predict
 BINS := $(PROGRAMS:%=$(BUILD)/bin/%)
 

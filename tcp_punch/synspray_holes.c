@@ -220,7 +220,10 @@ static bool choose_ttl(struct synspray *s)
     if (automatic && hops == 0 && !s->search.known)
         return false;
     s->ttl = hops > 0 ? hops : 0;
-    peer_trial_field(s->trial, "ttl", hops < 0 ? json_string("unmeasured") : s->ttl > 0 ? json_integer(s->ttl) : json_null());
+    peer_trial_field(s->trial, "ttl",
+                     hops < 0     ? json_string("unmeasured")
+                     : s->ttl > 0 ? json_integer(s->ttl)
+                                  : json_null());
     return true;
 }
 

@@ -38,8 +38,8 @@ struct synspray {
     const struct peer_plan *plan;
     struct peer_search search; /* of this attempt */
     enum synspray_mode mode;
-    bool opener;  /* by role */
-    bool aiming;  /* makes holes, each to an endpoint of its own; else sends probes, all to one */
+    bool opener; /* by role */
+    bool aiming; /* makes holes, each to an endpoint of its own; else sends probes, all to one */
     unsigned attempt;
 
     struct synspray_entry *entries;
@@ -63,11 +63,11 @@ struct synspray {
     bool told_ready, told_spent;
     uint32_t live; /* connections that the chassis has */
 
-    json_t *attempts;      /* what was done in each, for the record */
-    uint64_t attempt_ns;   /* when this one began */
-    uint32_t done;         /* holes or probes of this one */
-    uint32_t refused;      /* of those */
-    uint32_t landed;       /* connections of this one */
+    json_t *attempts;    /* what was done in each, for the record */
+    uint64_t attempt_ns; /* when this one began */
+    uint32_t done;       /* holes or probes of this one */
+    uint32_t refused;    /* of those */
+    uint32_t landed;     /* connections of this one */
 
     bool capped; /* descriptors or ports ran out */
     bool stopping, closing, closed;

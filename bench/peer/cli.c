@@ -26,6 +26,7 @@ enum {
     KEY_PORTS,
     KEY_JSON,
     KEY_PIPE,
+    KEY_DISCOVER,
     KEY_TABLE = 512, /* + index in the options table */
 };
 
@@ -39,6 +40,7 @@ static const struct argp_option fixed_options[] = {
     {"seed", KEY_SEED, "N", 0, "drives every random choice (drawn at random, and recorded)", 2},
     {"wait", KEY_WAIT, "TIME", 0, "how long to wait for the other peer (300s)", 2},
     {"ports", KEY_PORTS, "LO-HI", 0, "local ports to punch from (20000-32767)", 2},
+    {"discover", KEY_DISCOVER, NULL, 0, "learn what this host's NAT does first, for the plan (some seconds)", 2},
     {"json", KEY_JSON, NULL, 0, "one record a line on stdout, and nothing else", 4},
     {"pipe", KEY_PIPE, NULL, 0, "after the punch, join stdin and stdout to the path", 4},
     {"quiet", 'q', NULL, 0, "no line for each trial", 4},
@@ -77,8 +79,10 @@ static void set_ports(struct argp_state *state, struct peer_config *c, const cha
     if (dash)
         *dash = '\0';
     if (!dash || base_parse_u64(text, PORT_LEAST, 65535, &lo) < 0 || base_parse_u64(dash + 1, lo, 65535, &hi) < 0)
-        argp_failure(state, BASE_EXIT_USAGE, 0, "--ports '%s': LO-HI is needed, both from %d to 65535 (lower ones are privileged), LO not above HI", arg,
-                     PORT_LEAST);
+        argp_failure(
+            state, BASE_EXIT_USAGE, 0,
+            "--ports '%s': LO-HI is needed, both from %d to 65535 (lower ones are privileged), LO not above HI", arg,
+            PORT_LEAST);
     c->port_lo = (uint16_t)lo;
     c->port_hi = (uint16_t)hi;
 }
@@ -166,6 +170,9 @@ static error_t parse_one(int key, char *arg, struct argp_state *state)
         break;
     case KEY_JSON:
         c->json = true;
+        break;
+    case KEY_DISCOVER:
+        c->discover = true;
         break;
     case KEY_PIPE:
         c->pipe = true;

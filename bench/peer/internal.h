@@ -19,7 +19,7 @@ struct peer_config {
     uint64_t trials, first_trial, seed;
     uint64_t wait_ns; /* for the server's answers and for the other peer */
     uint16_t port_lo, port_hi;
-    bool json, pipe, quiet;
+    bool json, pipe, quiet, discover;
     struct peer_options options;
 };
 
@@ -301,6 +301,11 @@ bool peer_hops_busy(const struct peer_hops *h);
 /* Measures the way to this address, unless that is done or under way. rtt_ns: to the other peer. */
 void peer_hops_measure(struct peer_hops *h, const union base_ep *own, const union base_ep *to, uint64_t rtt_ns);
 void peer_hops_stop(struct peer_hops *h);
+
+/* ---- --discover (learn.c) -------------------------------------------------------------------- */
+
+/* Fills peer->behaviour as far as it can be learnt, running the loop meanwhile. 0, or -errno of the loop. */
+int peer_learn(struct peer *peer);
 
 /* ---- the control connection (control.c) ------------------------------------------------------ */
 

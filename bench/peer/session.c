@@ -479,7 +479,9 @@ static int prepare(struct peer *peer)
     loop_op_init(&peer->wait_timer, wait_done, peer);
     peer_hops_init(&peer->hops, peer->loop, hops_done, peer);
     err = watch_signals(peer);
-    if (err == 0)
+    if (err == 0 && peer->config.discover)
+        err = peer_learn(peer);
+    if (err == 0 && peer->state != PEER_ENDING)
         err = peer_control_open(peer);
     if (err < 0)
         base_error("cannot start: %s", strerror(-err));
@@ -496,7 +498,8 @@ int peer_main(const struct peer_technique *technique, int argc, char **argv)
         return BASE_EXIT_USAGE;
     }
     peer.connect_ns = base_now_ns();
-    arm_wait(&peer, SERVER_WAIT_NS);
+    if (peer.state != PEER_ENDING)
+        arm_wait(&peer, SERVER_WAIT_NS);
     int err = loop_run(peer.loop);
     if (err < 0) {
         base_error("io_uring failed: %s", strerror(-err));

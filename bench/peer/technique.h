@@ -180,7 +180,8 @@ extern const struct peer_option peer_search_options[PEER_SEARCH_N_OPTIONS];
 
 /*
  * Roles, budget, candidates, time to live and order from both sides' facts. Over TCP each hole and each
- * probe takes a descriptor. 0; -EMFILE when the budget asked for exceeds a side's open files (out->why says which), or -errno.
+ * probe takes a descriptor. 0; -EMFILE when the budget asked for exceeds a side's open files (out->why says which), or
+ * -errno.
  */
 int peer_search_plan(const struct peer_facts *a, const struct peer_facts *b, const struct peer_options *options,
                      struct base_rng *rng, bool tcp, struct peer_plan *out);

@@ -69,7 +69,22 @@ one_line() {
     wait_for lines_in "$DIR/a.json" 3
     kill -9 "$a"
     run wait "$b"
-    run -0 grep -c "the other peer left" "$DIR/b.err"
+    cat "$DIR/b.err" "$DIR/server.err"
+    run -0 grep -cE "the other peer left|ended the session" "$DIR/b.err"
+}
+
+@test "--discover: learns before joining, and goes on without where it cannot" {
+    start_server
+    "${PEER[@]}" --role b --quiet --discover 2>"$DIR/b.err" &
+    local b=$!
+    run -0 --separate-stderr timeout 60 "${PEER[@]}" --role a --discover --json
+    wait "$b"
+    echo "$stderr"
+    [[ $stderr =~ "this NAT: " ]]
+    jq -e '.outcome == "ok"' <<<"$output"
+    PORT=$((PORT + 1))
+    run -1 --separate-stderr timeout 60 "$BIN/synspray" --server "127.0.0.1:$PORT" --session t --discover
+    [[ $stderr =~ "could not be discovered" && $stderr =~ "cannot reach the server" ]]
 }
 
 @test "1,000 trials in one process leave neither memory nor descriptors" {

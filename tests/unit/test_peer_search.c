@@ -348,8 +348,9 @@ static void options_keep_their_bounds(void **state)
         {"target", "nan%"},   {"target", "1e1%"},     {"entries", "0"},      {"entries", "65536"}, {"attempts", "0"},
         {"attempts", "101"},  {"order", "backwards"}, {"opener", "c"},       {"mode", "spray"},
     };
-    static const char *const good[][2] = {{"window", "-20,30"}, {"window", "off"}, {"ttl", "off"},       {"ttl", "255"},
-                                          {"target", "99.99%"}, {"holes", "auto"}, {"order", "probes"}, {"opener", "b"}};
+    static const char *const good[][2] = {{"window", "-20,30"}, {"window", "off"},    {"ttl", "off"},
+                                          {"ttl", "255"},       {"target", "99.99%"}, {"holes", "auto"},
+                                          {"order", "probes"},  {"opener", "b"}};
     struct peer_options o, copy;
     char text[1024], line[128];
     int lo, hi;
