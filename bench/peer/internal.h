@@ -71,6 +71,8 @@ struct peer_timing {
     bool tcp;
 };
 
+/* Adds what the samples of one trial tell to what earlier ones did: of sequences, how many ports others take. */
+void peer_predict_learn(const struct peer_facts *f, struct predict_behaviour *learnt);
 /* opener: 0 (a), 1 (b), -1 (either). 0, or -errno. */
 int peer_predict_plan(const struct peer_facts *a, const struct peer_facts *b, int opener,
                       const struct peer_timing *timing, const struct predict_caps *caps, struct predict_plan *out);
@@ -352,7 +354,7 @@ struct peer {
     int signal_fd;
     struct peer_pipe *pipe;
     struct peer_hops hops;
-    struct predict_behaviour behaviour; /* of our NAT, as far as it was discovered */
+    struct predict_behaviour behaviour; /* of our NAT, as far as earlier trials have shown it */
 };
 
 void peer_session_frame(struct peer *peer, enum wire_frame_type type, const struct wire_reader *r);

@@ -10,6 +10,8 @@
 #define BURST 64
 /* From the facts to the start: they cross S, and the plan crosses it twice. */
 #define START_RTTS 2
+/* Seconds of others' allocations that count from earlier trials: traffic changes with the hour. */
+#define MEMORY_S 30.0
 /* A property that is known so well is relied on. */
 #define SURE_ENOUGH 0.95
 /* So many draws that spread so far are of all unprivileged ports: of a narrower range, one in thousands would. */
@@ -50,20 +52,44 @@ static void judge(struct side *s, const struct peer_facts *f)
     s->behaviour = learnt && f->behaviour.mapping.value == fresh.mapping.value ? f->behaviour : fresh;
 }
 
-/* interval: seconds between two probes. */
-static int open_side(struct side *s, const struct peer_facts *f, const struct peer_timing *timing, double interval)
+static struct predict_sample *samples_of(const struct peer_facts *f)
 {
-    double last = 0;
-    s->samples = calloc(f->n_samples ? f->n_samples : 1, sizeof(*s->samples));
-    if (!s->samples)
-        return -ENOMEM;
-    for (size_t i = 0; i < f->n_samples; i++)
-        s->samples[i] = (struct predict_sample){
+    struct predict_sample *out = calloc(f->n_samples ? f->n_samples : 1, sizeof(*out));
+    for (size_t i = 0; out && i < f->n_samples; i++)
+        out[i] = (struct predict_sample){
             .t = (double)f->samples[i].t_ns / 1e9,
             .local = to_predict(&f->samples[i].local),
             .remote = to_predict(&f->samples[i].remote),
             .mapped = to_predict(&f->samples[i].mapped),
         };
+    return out;
+}
+
+void peer_predict_learn(const struct peer_facts *f, struct predict_behaviour *learnt)
+{
+    struct predict_behaviour fresh = *learnt;
+    struct predict_sample *samples = samples_of(f);
+    if (!samples)
+        return;
+    predict_classify(samples, f->n_samples, &fresh);
+    free(samples);
+    bool sequential = fresh.ports.value == PREDICT_PORTS_SEQUENTIAL;
+    if (sequential && learnt->ports.value == fresh.ports.value && learnt->step == fresh.step) {
+        double keep = learnt->foreign_seconds > MEMORY_S ? MEMORY_S / learnt->foreign_seconds : 1;
+        fresh.foreign_seen += keep * learnt->foreign_seen;
+        fresh.foreign_seconds += keep * learnt->foreign_seconds;
+        fresh.samples += learnt->samples;
+    }
+    *learnt = sequential ? fresh : (struct predict_behaviour){.syn = learnt->syn};
+}
+
+/* interval: seconds between two probes. */
+static int open_side(struct side *s, const struct peer_facts *f, const struct peer_timing *timing, double interval)
+{
+    double last = 0;
+    s->samples = samples_of(f);
+    if (!s->samples)
+        return -ENOMEM;
     for (size_t i = 0; i < f->n_samples; i++)
         last = fmax(last, s->samples[i].t);
     judge(s, f);

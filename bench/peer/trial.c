@@ -391,6 +391,7 @@ void peer_trial_sampled(struct peer_trial *t, int err)
     t->ours.port_lo = t->peer->config.port_lo;
     t->ours.port_hi = t->peer->config.port_hi;
     t->ours.behaviour = t->peer->behaviour;
+    peer_predict_learn(&t->ours, &t->peer->behaviour);
     list_private(t);
     int len = peer_facts_encode(&t->ours, body, sizeof(body) / 2);
     if (len < 0) {

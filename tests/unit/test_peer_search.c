@@ -372,6 +372,51 @@ static void options_keep_their_bounds(void **state)
     assert_string_equal(peer_option_text(&copy, "opener"), "b");
 }
 
+/* A sequence whose second ten samples come 100 ms later, after `foreign` allocations by others. */
+static void spread(struct peer_facts *f, uint16_t from, uint16_t foreign)
+{
+    for (size_t i = 0; i < f->n_samples; i++) {
+        bool late = i >= f->n_samples - 10;
+        f->samples[i].t_ns = 1000 * (uint64_t)i + (late ? 100000000 : 0);
+        base_ep_set_port(&f->samples[i].mapped, (uint16_t)(from + i + (late ? foreign : 0)));
+    }
+}
+
+/* What others take is learnt over trials, and the surer it is the better is the one hole that there is. */
+static void trials_teach_the_foreign_rate(void **state)
+{
+    (void)state;
+    struct peer_facts a = facts("198.51.100.1", STABLE, 1), b = facts("203.0.113.1", SEQUENTIAL, 2);
+    struct predict_behaviour learnt = {0}, before;
+    struct peer_plan once, later;
+    spread(&b, 30000, 0);
+    assert_int_equal(plan_of(&a, &b, &once, (const char *const[]){"holes", "1", "probes", "1", NULL}), 0);
+    for (int trial = 0; trial < 10; trial++) {
+        spread(&b, (uint16_t)(20000 + 1000 * trial), 0);
+        peer_predict_learn(&b, &learnt);
+    }
+    assert_int_equal(learnt.ports.value, PREDICT_PORTS_SEQUENTIAL);
+    assert_true(learnt.foreign_seconds > 0.9 && learnt.foreign_seconds < 1.1);
+    assert_true(learnt.foreign_seen == 0 && learnt.samples == 10 * N_SAMPLES);
+    b.behaviour = learnt;
+    assert_int_equal(plan_of(&a, &b, &later, (const char *const[]){"holes", "1", "probes", "1", NULL}), 0);
+    assert_true(later.predicted_p > once.predicted_p + 0.1 && later.predicted_p < 1);
+    peer_plan_free(&once);
+    peer_plan_free(&later);
+
+    /* Busier now: it counts with what was before. Another kind of NAT: nothing of it stays. */
+    before = learnt;
+    spread(&b, 40000, 20);
+    peer_predict_learn(&b, &learnt);
+    assert_true(learnt.foreign_seen == 20 && learnt.foreign_seconds > before.foreign_seconds);
+    struct peer_facts random = facts("203.0.113.1", RANDOM, 3);
+    peer_predict_learn(&random, &learnt);
+    assert_true(learnt.foreign_seconds == 0 && learnt.ports.value == PREDICT_PORTS_UNKNOWN);
+    peer_facts_free(&random);
+    peer_facts_free(&a);
+    peer_facts_free(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -385,6 +430,7 @@ int main(void)
         cmocka_unit_test(a_retry_differs),
         cmocka_unit_test(behaviour_survives_the_wire),
         cmocka_unit_test(options_keep_their_bounds),
+        cmocka_unit_test(trials_teach_the_foreign_rate),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
