@@ -73,14 +73,16 @@ void peer_predict_learn(const struct peer_facts *f, struct predict_behaviour *le
         return;
     predict_classify(samples, f->n_samples, &fresh);
     free(samples);
-    bool sequential = fresh.ports.value == PREDICT_PORTS_SEQUENTIAL;
-    if (sequential && learnt->ports.value == fresh.ports.value && learnt->step == fresh.step) {
+    bool was = learnt->ports.value == PREDICT_PORTS_SEQUENTIAL, is = fresh.ports.value == PREDICT_PORTS_SEQUENTIAL;
+    if (was && is && learnt->step == fresh.step) {
         double keep = learnt->foreign_seconds > MEMORY_S ? MEMORY_S / learnt->foreign_seconds : 1;
-        fresh.foreign_seen += keep * learnt->foreign_seen;
-        fresh.foreign_seconds += keep * learnt->foreign_seconds;
-        fresh.samples += learnt->samples;
+        learnt->foreign_seen = keep * learnt->foreign_seen + fresh.foreign_seen;
+        learnt->foreign_seconds = keep * learnt->foreign_seconds + fresh.foreign_seconds;
+        learnt->samples += fresh.samples;
+    } else if (was || learnt->mapping.value == PREDICT_MAPPING_UNKNOWN) {
+        /* Another NAT than before, or the first look at one. */
+        *learnt = is ? fresh : (struct predict_behaviour){.mapping = {0, 0}};
     }
-    *learnt = sequential ? fresh : (struct predict_behaviour){.syn = learnt->syn};
 }
 
 /* interval: seconds between two probes. */
