@@ -1,4 +1,5 @@
-/* --discover: what our own NAT does, learnt once before the session. A plan that knows how both NATs answer is better. */
+/* --discover: what our own NAT does, learnt once before the session. A plan that knows how both NATs answer is better.
+ */
 #include <errno.h>
 #include <string.h>
 

@@ -29,8 +29,8 @@ EOF
     timeout 100 "$ROOT/tests/lab/handmade.sh" bash "$DIR/script"
 }
 
-@test "simopen and portspray connect in hand-made namespaces and print a record a trial" {
-    for program in simopen portspray; do
+@test "simopen, synspray and portspray connect in hand-made namespaces and print a record a trial" {
+    for program in simopen synspray portspray; do
         rm -rf "$DIR/record"
         handmade "b $BIN/$program \$S --role b --json >$DIR/b.json & a $BIN/$program \$S --role a --trials 5 --json --seed 7 >$DIR/a.json; wait \$!"
         [ "$(wc -l <"$DIR/a.json")" = 5 ]
