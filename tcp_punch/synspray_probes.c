@@ -21,7 +21,7 @@ static float chance(const struct synspray *s, uint64_t now)
 {
     const struct peer_search *p = &s->search;
     uint64_t start = s->attempt_ns + HOLES_LATE_NS;
-    if (p->ttl == PEER_TTL_OFF || s->other_ready_ns || p->holes == 0 || p->rate == 0)
+    if (p->ttl == PEER_TTL_OFF || s->other_ready_ns || p->holes == 0 || p->rate == 0 || p->meet)
         return 1;
     if (now + s->plan->rtt_ns / 2 < start)
         return 0;

@@ -201,6 +201,11 @@ static bool answers(const struct peer_facts *f)
 static void choose_order(const struct peer_facts *opener, const struct peer_facts *prober, const struct asked *asked,
                          struct peer_search *s)
 {
+    /* Where both move each SYN may be the one that the other side waits for: all go all the way, and stay. */
+    if (s->meet) {
+        s->ttl = asked->any_ttl ? PEER_TTL_OFF : s->ttl;
+        return;
+    }
     if (asked->any_ttl && prober->behaviour.syn.value == PREDICT_SYN_DROP &&
         prober->behaviour.syn.confidence >= SURE_ENOUGH)
         s->ttl = PEER_TTL_OFF;
