@@ -114,6 +114,12 @@ void portspray_sampled(struct portspray *s, const union base_ep *was, const unio
         portspray_wake(s);
 }
 
+static void give_up(struct portspray *s)
+{
+    peer_trial_why(s->trial, "predict_miss");
+    peer_trial_fail(s->trial, RECORD_PREDICT_MISS);
+}
+
 /* ---- what comes ------------------------------------------------------------------------------ */
 
 static void on_ready(struct portspray *s)
@@ -142,8 +148,8 @@ void portspray_note(struct portspray *s, const uint8_t *note, size_t len)
         s->target = ep;
     } else if (note[0] == NOTE_SPENT && s->opener && !s->verified) {
         tell(s, NOTE_VERDICT);
-        peer_trial_fail(s->trial, RECORD_PREDICT_MISS);
+        give_up(s);
     } else if (note[0] == NOTE_VERDICT && !s->opener && !s->verified) {
-        peer_trial_fail(s->trial, RECORD_PREDICT_MISS);
+        give_up(s);
     }
 }

@@ -219,6 +219,24 @@ static int plan_full(const struct peer_facts *prober, const struct peer_options 
     return peer_candidates_add(holes, &first, PEER_PATH_DIRECT, NAN);
 }
 
+static bool moves(const struct peer_facts *f)
+{
+    for (size_t i = 1; i < f->n_samples; i++)
+        if (!base_ep_equal(&f->samples[0].mapped, &f->samples[i].mapped))
+            return true;
+    return false;
+}
+
+/* One sample says nothing of the opener's mapping: by name, these modes take it that it stays. */
+static int from_registered(const struct peer_facts *opener, struct peer_plan *out)
+{
+    struct peer_search *s = &out->search;
+    struct peer_candidates *probes = list_of(out, s->opener == WIRE_ROLE_A ? WIRE_ROLE_B : WIRE_ROLE_A);
+    s->meet = false;
+    drop_list(probes);
+    return peer_candidates_add(probes, &opener->samples[0].mapped, PEER_PATH_DIRECT, NAN);
+}
+
 static bool answers(const struct peer_facts *f)
 {
     int syn = f->behaviour.syn.value;
@@ -234,10 +252,19 @@ int portspray_plan(const struct peer_facts *a, const struct peer_facts *b, const
     int err = peer_search_plan(a, b, options, rng, false, out);
     if (err < 0 || out->infeasible || out->search.known)
         return err;
-    /* A NAT that answers SYNs is likely to answer datagrams too (ICMP), and to keep the port for itself. Others drop. */
+    /* A NAT that answers SYNs is likely to answer datagrams too (ICMP), and to keep the port for itself. Others drop.
+     */
     if (out->search.ttl == PEER_TTL_AUTO && !answers(out->search.opener == WIRE_ROLE_A ? b : a))
         out->search.ttl = PEER_TTL_OFF;
+    const struct peer_facts *opener = out->search.opener == WIRE_ROLE_A ? a : b;
     const struct peer_facts *prober = out->search.opener == WIRE_ROLE_A ? b : a;
+    /* Where both move, only the search plan knows a way. */
+    if (out->search.meet && moves(opener))
+        return check_files(options, prober, out);
+    if (out->search.meet && strcmp(mode, "window") != 0)
+        err = from_registered(opener, out);
+    if (err < 0)
+        return err;
     if (strcmp(mode, "random") == 0)
         err = plan_random(prober, options, out);
     else if (strcmp(mode, "full") == 0)

@@ -33,8 +33,8 @@ static void sweep_has_each_port_once(void **state)
     (void)state;
     static const struct {
         uint16_t start, lo, hi;
-    } cases[] = {{1, 1, 65535},       {65535, 1, 65535},       {65530, 1, 65535}, {32768, 1, 65535}, {40000, 1024, 65535},
-                 {1024, 1024, 65535}, {65535, 1024, 65535},    {7, 7, 7},         {8, 7, 8},         {500, 1024, 1030}};
+    } cases[] = {{1, 1, 65535},       {65535, 1, 65535},    {65530, 1, 65535}, {32768, 1, 65535}, {40000, 1024, 65535},
+                 {1024, 1024, 65535}, {65535, 1024, 65535}, {7, 7, 7},         {8, 7, 8},         {500, 1024, 1030}};
     static const enum portspray_order orders[] = {PORTSPRAY_OUTWARD, PORTSPRAY_SCAN, PORTSPRAY_SHUFFLED};
     for (size_t c = 0; c < BASE_ARRAY_LEN(cases); c++)
         for (size_t o = 0; o < BASE_ARRAY_LEN(orders); o++) {
@@ -262,6 +262,23 @@ static void where_both_stay_nothing_is_searched(void **state)
     }
 }
 
+/* A sample each: nothing is known of either mapping. */
+static void one_sample_is_taken_at_its_word(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"full", "random"};
+    for (size_t i = 0; i < BASE_ARRAY_LEN(names); i++) {
+        struct world w;
+        make(&w, names[i], moves);
+        w.a.n_samples = w.b.n_samples = 1;
+        assert_int_equal(plan(&w), 0);
+        assert_false(w.plan.search.meet);
+        assert_int_equal(w.plan.for_b.n, 1);
+        assert_int_equal(base_ep_port(&w.plan.for_b.list[0].ep), 4000);
+        done(&w);
+    }
+}
+
 static void descriptors_are_counted(void **state)
 {
     (void)state;
@@ -294,6 +311,7 @@ int main(void)
         cmocka_unit_test(full_lifts_caps_by_name_only),
         cmocka_unit_test(window_is_where_it_was_asked),
         cmocka_unit_test(where_both_stay_nothing_is_searched),
+        cmocka_unit_test(one_sample_is_taken_at_its_word),
         cmocka_unit_test(descriptors_are_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
