@@ -18,9 +18,9 @@ static const char *const reasons[] = {
 
 uint8_t synspray_why_number(const char *why)
 {
-    for (uint8_t i = 0; i < BASE_ARRAY_LEN(reasons); i++)
+    for (size_t i = 0; i < BASE_ARRAY_LEN(reasons); i++)
         if (strcmp(reasons[i], why) == 0)
-            return i;
+            return (uint8_t)i;
     return 0;
 }
 

@@ -25,7 +25,8 @@ static float chance(const struct synspray *s, uint64_t now)
         return 1;
     if (now + s->plan->rtt_ns / 2 < start)
         return 0;
-    double standing = BURST + (double)p->rate * (double)(now + s->plan->rtt_ns / 2 - start) / 1e9;
+    uint64_t standing_ns = now + s->plan->rtt_ns / 2 - start;
+    double standing = BURST + (double)p->rate * (double)standing_ns / 1e9;
     return standing < p->holes ? (float)(standing / p->holes) : 1;
 }
 

@@ -94,38 +94,37 @@ int campaign_choice_parse(const char *text, struct campaign_choice *out, char er
 
 /* ---- [technique LABEL] ----------------------------------------------------------------------- */
 
-static int variant_of(struct campaign_variants *v, const char *label, struct campaign_choice **out,
-                      char err[CAMPAIGN_ERROR_LEN])
+/* The section of that label, begun if need be; NULL with err filled. */
+static struct campaign_choice *variant_of(struct campaign_variants *v, const char *label, char err[CAMPAIGN_ERROR_LEN])
 {
     size_t len = strlen(label);
     bool good = len > 0 && len < sizeof(v->list[0].label) && *label != '.' && *label != '-';
     for (size_t i = 0; i < v->n; i++)
-        if (strcmp(v->list[i].label, label) == 0) {
-            *out = &v->list[i];
-            return 0;
-        }
+        if (strcmp(v->list[i].label, label) == 0)
+            return &v->list[i];
     for (size_t i = 0; good && i < len; i++)
         good = isalnum((unsigned char)label[i]) || strchr("-_.", label[i]);
     if (!good)
-        return campaign_fail(-EINVAL, err,
-                             "'%.60s' is no label for a technique; write 1 to %zu letters, digits, '-', '_' or '.'",
-                             label, sizeof(v->list[0].label) - 1);
-    if (v->n == CAMPAIGN_MAX_TECHNIQUES)
-        return campaign_fail(-EINVAL, err, "more than %d techniques", CAMPAIGN_MAX_TECHNIQUES);
-    *out = &v->list[v->n++];
-    **out = (struct campaign_choice){.technique = NULL};
-    memcpy((*out)->label, label, len + 1);
-    return 0;
+        campaign_fail(-EINVAL, err,
+                      "'%.60s' is no label for a technique; write 1 to %zu letters, digits, '-', '_' or '.'", label,
+                      sizeof(v->list[0].label) - 1);
+    else if (v->n == CAMPAIGN_MAX_TECHNIQUES)
+        campaign_fail(-EINVAL, err, "more than %d techniques", CAMPAIGN_MAX_TECHNIQUES);
+    if (!good || v->n == CAMPAIGN_MAX_TECHNIQUES)
+        return NULL;
+    struct campaign_choice *variant = &v->list[v->n++];
+    *variant = (struct campaign_choice){.technique = NULL};
+    memcpy(variant->label, label, len + 1);
+    return variant;
 }
 
 int campaign_variant_set(struct campaign_variants *v, const char *label, const char *key, const char *value,
                          char err[CAMPAIGN_ERROR_LEN])
 {
-    struct campaign_choice *variant = NULL, choice = {.technique = NULL};
+    struct campaign_choice *variant = variant_of(v, label, err), choice = {.technique = NULL};
     bool use = strcmp(key, "use") == 0;
-    int res = variant_of(v, label, &variant, err);
-    if (res < 0)
-        return res;
+    if (!variant)
+        return -EINVAL;
     if (!use && strcmp(key, "options") != 0)
         return campaign_fail(-EINVAL, err, "[technique %s] has no key '%.40s'; use one of: use, options", label, key);
     if (use ? variant->technique != NULL : variant->options[0])
@@ -137,7 +136,7 @@ int campaign_variant_set(struct campaign_variants *v, const char *label, const c
         snprintf(variant->options, sizeof(variant->options), "%s", value);
         return 0;
     }
-    res = campaign_choice_parse(value, &choice, err);
+    int res = campaign_choice_parse(value, &choice, err);
     variant->technique = choice.technique;
     variant->mode = choice.mode;
     return res;

@@ -182,22 +182,35 @@ static struct predict_model *open_model(struct side *s, const struct peer_facts 
     return predict_model_create(PREDICT_MIXTURE, s->samples, f->n_samples, &s->behaviour, &s->side.query);
 }
 
+/* A port that one of our own samples holds: where mappings move, the next one is another. */
+static bool held(const struct side *s, const struct peer_facts *f, const union base_ep *ep)
+{
+    for (size_t i = 0; i < f->n_samples && !stable(s); i++)
+        if (base_ep_equal(&f->samples[i].mapped, ep))
+            return true;
+    return false;
+}
+
 int peer_predict_rank(const struct peer_facts *f, uint32_t probes, const struct peer_timing *timing,
                       struct base_rng *rng, union base_ep *eps, float *ps, size_t max)
 {
     struct side s = {.samples = NULL};
     struct predict_rng order;
     struct predict_model *m = open_model(&s, f, probes, timing);
-    struct predict_candidate *list = m ? calloc(max, sizeof(*list)) : NULL;
+    struct predict_candidate *list = m ? calloc(max + f->n_samples, sizeof(*list)) : NULL;
     if (rng)
         predict_rng_seed(&order, base_rng_u64(rng));
-    size_t n = list ? predict_rank(m, list, max, rng ? &order : NULL) : 0;
-    for (size_t i = 0; i < n; i++) {
-        eps[i] = from_predict(&list[i].ep);
+    size_t n = list ? predict_rank(m, list, max + f->n_samples, rng ? &order : NULL) : 0, kept = 0;
+    for (size_t i = 0; i < n && kept < max; i++) {
+        union base_ep ep = from_predict(&list[i].ep);
+        if (held(&s, f, &ep))
+            continue;
+        eps[kept] = ep;
         if (ps)
-            ps[i] = (float)list[i].p;
+            ps[kept] = (float)list[i].p;
+        kept++;
     }
-    int err = list ? (int)n : -ENOMEM;
+    int err = list ? (int)kept : -ENOMEM;
     free(list);
     predict_model_free(m);
     free(s.samples);
