@@ -21,8 +21,8 @@ static const enum predict_kind kinds[] = {PREDICT_MIXTURE, PREDICT_FIXED_PLUS50,
                                           PREDICT_FIXED_MINUS20_PLUS30, PREDICT_FIXED_SCAN};
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
-/* As a peer does it at an RTT of 40 ms: five samples, an RTT apart, and 100 ms until the probe arrives. */
-static struct predict_sim cell(unsigned budget, int step, double rate, size_t t)
+/* How many samples, how far apart, and how long until the probe: as given. */
+static struct predict_sim cell(const struct predict_sim *how, unsigned budget, int step, double rate, size_t t)
 {
     return (struct predict_sim){.ports = PREDICT_PORTS_SEQUENTIAL,
                                 .lo = 1024,
@@ -31,10 +31,10 @@ static struct predict_sim cell(unsigned budget, int step, double rate, size_t t)
                                 .foreign = traffic[t].foreign,
                                 .rate = rate,
                                 .dispersion = traffic[t].dispersion,
-                                .samples = 5,
-                                .sample_interval = 0.04,
+                                .samples = how->samples,
+                                .sample_interval = how->sample_interval,
                                 .jitter = 0.002,
-                                .after = 0.1,
+                                .after = how->after,
                                 .probes = 1,
                                 .holes = budget};
 }
@@ -74,13 +74,13 @@ static void print_json_row(const struct predict_sim *s, size_t t, const struct p
     json_decref(o);
 }
 
-int program_compare(uint64_t trials, uint64_t seed, bool json)
+int program_compare(const struct predict_sim *how, uint64_t trials, uint64_t seed, bool json)
 {
     struct predict_sim_result r[COUNT(kinds)];
     if (!json) {
-        printf(
-            "One probe, five samples 40 ms apart, the probe 100 ms after the last; %llu trials a cell, seed %llu\n\n",
-            (unsigned long long)trials, (unsigned long long)seed);
+        printf("One probe, %u samples %g ms apart, the probe %g ms after the last; %llu trials a cell, seed %llu\n\n",
+               how->samples, 1e3 * how->sample_interval, 1e3 * how->after, (unsigned long long)trials,
+               (unsigned long long)seed);
         printf("%6s %5s %6s  %-20s", "holes", "step", "rate/s", "foreign");
         for (size_t k = 0; k < COUNT(kinds); k++)
             printf(" %10s", k ? predict_kind_name(kinds[k]) : "model");
@@ -90,7 +90,7 @@ int program_compare(uint64_t trials, uint64_t seed, bool json)
         for (size_t s = 0; s < COUNT(steps); s++)
             for (size_t i = 0; i < COUNT(rates); i++)
                 for (size_t t = 0; t < COUNT(traffic) && (rates[i] > 0 || t == 0); t++) {
-                    struct predict_sim sim = cell(budgets[b], steps[s], rates[i], t);
+                    struct predict_sim sim = cell(how, budgets[b], steps[s], rates[i], t);
                     int err = measure(&sim, trials, seed, r);
                     if (err < 0) {
                         fprintf(stderr, "predict: simulate --compare: %s\n", strerror(-err));

@@ -339,7 +339,7 @@ int program_simulate(int argc, char **argv)
     struct outcome o;
     argp_parse(&argp, argc, argv, 0, NULL, &j);
     if (j.compare)
-        return program_compare(j.trials ? j.trials : 400, j.seed, j.json);
+        return program_compare(&j.sim, j.trials ? j.trials : 400, j.seed, j.json);
     j.trials = j.trials ? j.trials : j.window ? 1000000 : 1000;
     int err = run(&j, &o);
     if (err < 0) {

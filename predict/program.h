@@ -41,6 +41,6 @@ int program_ports(int argc, char **argv);
 int program_simulate(int argc, char **argv);
 int program_evaluate(int argc, char **argv);
 /* The table of the model against fixed windows, within simulate. */
-int program_compare(uint64_t trials, uint64_t seed, bool json);
+int program_compare(const struct predict_sim *how, uint64_t trials, uint64_t seed, bool json);
 
 #endif
