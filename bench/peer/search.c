@@ -238,8 +238,9 @@ static int aim_probes(const struct peer_facts *opener, const struct peer_facts *
 {
     struct peer_search *s = &out->search;
     union base_ep target = peer_facts_mapped(opener);
-    if (s->meet && peer_predict_rank(opener, s->holes, timing, NULL, &target, NULL, 1) < 1)
-        return -EINVAL;
+    int err = s->meet ? peer_predict_one(opener, s->holes, timing, &target) : 0;
+    if (err < 0)
+        return err;
     return peer_candidates_add(list_of(out, other(s->opener)), &target, kind_of(prober, &target), NAN);
 }
 
@@ -257,9 +258,14 @@ static int aim_holes(const struct peer_facts *opener, const struct peer_facts *p
 {
     struct peer_search *s = &out->search;
     struct peer_candidates *list = list_of(out, s->opener);
+    if (s->meet) {
+        union base_ep target;
+        int res = peer_predict_one(prober, s->probes, timing, &target);
+        return res < 0 ? res : peer_candidates_append(list, &target, kind_of(opener, &target), NAN);
+    }
     /* A later attempt makes more holes: the next best ones. */
     uint32_t most = s->attempts > 1 && s->entries > s->holes ? s->entries : s->holes;
-    uint32_t want = s->meet ? 1 : most < PEER_MAX_CANDIDATES ? most : PEER_MAX_CANDIDATES;
+    uint32_t want = most < PEER_MAX_CANDIDATES ? most : PEER_MAX_CANDIDATES;
     union base_ep *eps = calloc(want, sizeof(*eps));
     float *ps = calloc(want, sizeof(*ps));
     int n = eps && ps ? peer_predict_rank(prober, s->probes, timing, rng, eps, ps, want) : -ENOMEM;
@@ -271,9 +277,9 @@ static int aim_holes(const struct peer_facts *opener, const struct peer_facts *p
     }
     free(eps);
     free(ps);
-    if (err == 0 && !s->meet && (uint32_t)n == want && want < s->holes)
+    if (err == 0 && (uint32_t)n == want && want < s->holes)
         draw_rest(prober, s);
-    else if (err == 0 && !s->meet && (uint32_t)n < s->holes)
+    else if (err == 0 && (uint32_t)n < s->holes)
         s->holes = (uint32_t)n;
     return err;
 }

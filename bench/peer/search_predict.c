@@ -217,6 +217,41 @@ int peer_predict_rank(const struct peer_facts *f, uint32_t probes, const struct 
     return err;
 }
 
+/* The port in the middle of what was seen that no sample holds: of a range whose ends are not known for sure. */
+static union base_ep middle(const struct side *s, const struct peer_facts *f)
+{
+    union base_ep ep = peer_facts_last(f)->mapped;
+    uint32_t lo = UINT16_MAX, hi = 0;
+    for (size_t i = 0; i < f->n_samples; i++) {
+        uint32_t port = base_ep_port(&f->samples[i].mapped);
+        lo = port < lo ? port : lo;
+        hi = port > hi ? port : hi;
+    }
+    for (uint32_t port = lo + (hi - lo) / 2; port <= hi; port++) {
+        base_ep_set_port(&ep, (uint16_t)port);
+        if (!held(s, f, &ep))
+            break;
+    }
+    return ep;
+}
+
+int peer_predict_one(const struct peer_facts *f, uint32_t probes, const struct peer_timing *timing, union base_ep *out)
+{
+    struct side s = {.samples = NULL};
+    int err = f->n_samples ? open_side(&s, f, timing, 0) : -EINVAL;
+    if (err < 0)
+        return err;
+    int ports = s.behaviour.ports.value;
+    bool range = ports == PREDICT_PORTS_RANDOM || ports == PREDICT_PORTS_BAND || ports == PREDICT_PORTS_BLOCK;
+    if (range)
+        *out = middle(&s, f);
+    free(s.samples);
+    if (range)
+        return 0;
+    err = peer_predict_rank(f, probes, timing, NULL, out, NULL, 1);
+    return err < 0 ? err : err == 0 ? -EINVAL : 0;
+}
+
 double peer_predict_success(const struct peer_facts *f, uint32_t probes, const struct peer_timing *timing,
                             const struct peer_candidates *holes)
 {

@@ -138,6 +138,17 @@ static void both_moving(void **state)
     assert_int_equal(p.for_a.n, 1);
     assert_int_equal(p.for_b.n, 1);
     peer_plan_free(&p);
+    /* In a range: well inside of what was seen, as its ends are not known, and at no port that a sample holds. */
+    struct peer_facts a = facts("198.51.100.1", RANGE, 1), b = facts("203.0.113.1", RANGE, 2);
+    assert_int_equal(plan_of(&a, &b, &p, none), 0);
+    assert_true(p.search.meet && p.predicted_p > 0.9);
+    assert_in_range(base_ep_port(&p.for_a.list[0].ep), 40500, 41500);
+    assert_in_range(base_ep_port(&p.for_b.list[0].ep), 40500, 41500);
+    for (size_t i = 0; i < b.n_samples; i++)
+        assert_false(base_ep_equal(&b.samples[i].mapped, &p.for_a.list[0].ep));
+    peer_plan_free(&p);
+    peer_facts_free(&a);
+    peer_facts_free(&b);
 }
 
 static void the_article_s_window(void **state)
