@@ -352,7 +352,6 @@ static int socket_open(struct peer_datagrams *d, struct peer_socket *socket_out,
     }
     if (port)
         setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &room, sizeof(room));
-    socket_out->datagrams = d;
     socket_out->fd = fd;
     return 0;
 }
@@ -364,6 +363,7 @@ int peer_datagrams_open(struct peer_trial *t, uint16_t port)
         return -ENOMEM;
     d->trial = t;
     d->epoll_fd = -1;
+    d->registered.datagrams = d;
     int err = socket_open(d, &d->registered, port);
     if (err < 0) {
         free(d);
@@ -413,6 +413,7 @@ int peer_udp_socket(struct peer_trial *t)
     if (!s)
         return err ? err : -ENOMEM;
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = s};
+    s->datagrams = d;
     err = socket_open(d, s, 0);
     if (err < 0) {
         free(s);
