@@ -11,7 +11,7 @@ extern const struct peer_technique portspray_technique;
  *   punch   each side aims at the other's registered endpoint and its private ones
  *   window  peer_search_plan()'s candidates, or the fixed --window
  *   random  K ports drawn from 1024-65535 on the addresses that the prober was seen with, none twice
- *   full    all 65,535 ports of the prober's last address, from the predicted one on
+ *   full    all 65,535 ports of the addresses that the prober was seen with, from the predicted one on
  * Where both mappings stay the same each is punch. 0; -EMFILE or -E2BIG for a budget over a limit (out->why says
  * which), or -errno.
  */

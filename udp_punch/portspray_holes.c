@@ -19,20 +19,30 @@ static void begin_round(struct portspray *s, uint64_t now)
         return;
     }
     const struct peer_search *p = &s->plan.search;
+    s->next_at = SIZE_MAX;
     portspray_sweep_init(&s->sweep, s->order, base_ep_port(&s->target), p->random_lo, p->random_hi,
                          p->seed + s->attempt);
 }
 
+/* The sweep's next port, on each of the addresses that the plan lists. */
+static bool next_swept(struct portspray *s, union base_ep *out)
+{
+    const struct peer_search *p = &s->plan.search;
+    const struct peer_candidates *at = p->opener == WIRE_ROLE_A ? &s->plan.for_a : &s->plan.for_b;
+    if (s->next_at >= at->n) {
+        if (s->sweep.next >= p->holes || !portspray_sweep_next(&s->sweep, &s->swept))
+            return false;
+        s->next_at = 0;
+    }
+    *out = at->n ? at->list[s->next_at].ep : p->random_at;
+    s->next_at++;
+    base_ep_set_port(out, s->swept);
+    return true;
+}
+
 static bool next_hole(struct portspray *s, union base_ep *out)
 {
-    uint16_t port;
-    if (!s->full)
-        return peer_holes_next(&s->holes, out);
-    if (s->sweep.next >= s->plan.search.holes || !portspray_sweep_next(&s->sweep, &port))
-        return false;
-    *out = s->plan.search.random_at;
-    base_ep_set_port(out, port);
-    return true;
+    return s->full ? next_swept(s, out) : peer_holes_next(&s->holes, out);
 }
 
 /* False when the round has no more. */

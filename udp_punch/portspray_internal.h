@@ -70,6 +70,8 @@ struct portspray {
     bool round_begun, done;
     struct peer_holes holes;
     struct portspray_sweep sweep;
+    uint16_t swept; /* the sweep's port, and whose turn it is of the addresses */
+    size_t next_at;
     union base_ep batch[PEER_UDP_BATCH]; /* taken, not sent yet */
     size_t n_batch;
     uint64_t first_out_ns; /* all of the first round have left; 0 = not yet */

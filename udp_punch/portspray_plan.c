@@ -53,6 +53,26 @@ static size_t addresses_of(const struct peer_facts *f, union base_ep out[MAX_ADD
     return n;
 }
 
+/*
+ * The share of new mappings that fall on an address that was seen. One address, seen each time, is taken for the only
+ * one. Of several, n samples of which k saw an address that no other saw miss about k of n of the pool (Good 1953); at
+ * least one more address is allowed for then.
+ */
+static double seen_share(const struct peer_facts *f, size_t n_at)
+{
+    size_t once = 0;
+    for (size_t i = 0; i < f->n_samples; i++) {
+        size_t same = 0;
+        for (size_t k = 0; k < f->n_samples; k++)
+            same += base_ep_same_addr(&f->samples[i].mapped, &f->samples[k].mapped);
+        once += same == 1;
+    }
+    if (n_at == 1 || once == 0)
+        return 1;
+    double missed = (double)once / (double)f->n_samples, least = 1.0 / (double)(n_at + 1);
+    return 1 - fmin(0.5, fmax(missed, least));
+}
+
 /* ---- the budget ------------------------------------------------------------------------------ */
 
 /* The least number that reaches the aim where as many holes as probes are made. */
@@ -172,7 +192,7 @@ static int plan_random(const struct peer_facts *prober, const struct peer_option
     drop_list(list_of(out, s->opener));
     set_budget(o, prober->open_files, ports, s);
     fit_attempts(out);
-    out->predicted_p = over_attempts(ports, s);
+    out->predicted_p = over_attempts(ports, s) * seen_share(prober, n_at);
     s->random_at = at[0];
     base_ep_set_port(&s->random_at, 0);
     s->random_lo = RANDOM_LO;
@@ -201,6 +221,7 @@ static int plan_full(const struct peer_facts *prober, const struct peer_options 
     struct peer_candidates *holes = list_of(out, s->opener);
     union base_ep first = holes->n && !isnan(holes->list[0].p) ? holes->list[0].ep : last_mapped(prober);
     uint32_t ports = PORTSPRAY_HI - PORTSPRAY_LO + 1;
+    union base_ep at[MAX_ADDRESSES];
     uint64_t n;
     drop_list(holes);
     if (!peer_option_given(o, "rate"))
@@ -213,10 +234,17 @@ static int plan_full(const struct peer_facts *prober, const struct peer_options 
     base_ep_set_port(&s->random_at, 0);
     s->random_lo = PORTSPRAY_LO;
     s->random_hi = PORTSPRAY_HI;
-    double out_in_time = s->rate ? (double)s->rate * (double)out->deadline_ns / 1e9 : ports;
+    size_t n_at = addresses_of(prober, at);
+    double out_in_time = s->rate ? (double)s->rate * (double)out->deadline_ns / 1e9 / (double)n_at : ports;
     uint32_t sent = out_in_time < s->holes ? (uint32_t)out_in_time : s->holes;
-    out->predicted_p = predict_p_random(ports, sent, s->probes);
-    return peer_candidates_add(holes, &first, PEER_PATH_DIRECT, NAN);
+    out->predicted_p = predict_p_random(ports, sent, s->probes) * seen_share(prober, n_at);
+    /* One candidate for each address: the sweep goes to all of them with each port. */
+    int err = peer_candidates_add(holes, &first, PEER_PATH_DIRECT, NAN);
+    for (size_t i = 0; i < n_at && err == 0; i++) {
+        base_ep_set_port(&at[i], base_ep_port(&first));
+        err = peer_candidates_add(holes, &at[i], PEER_PATH_DIRECT, NAN);
+    }
+    return err;
 }
 
 static bool moves(const struct peer_facts *f)
