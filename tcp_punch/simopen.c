@@ -179,14 +179,9 @@ static void accept_done(struct loop_op *op, int res)
 
 static int open_listener(struct simopen *s)
 {
-    int fd = peer_tcp_socket(s->trial);
+    int fd = peer_tcp_listener(s->trial, BACKLOG);
     if (fd < 0)
         return fd;
-    if (listen(fd, BACKLOG) < 0) {
-        int err = -errno;
-        close(fd);
-        return err;
-    }
     s->listen_fd = fd;
     loop_accept(peer_trial_loop(s->trial), &s->accept_op, fd);
     return 0;

@@ -76,6 +76,17 @@ int peer_tcp_socket(struct peer_trial *t)
     return registered_socket(t, 0);
 }
 
+int peer_tcp_listener(struct peer_trial *t, int backlog)
+{
+    int fd = peer_tcp_socket(t);
+    if (fd >= 0 && listen(fd, backlog) < 0) {
+        int err = -errno;
+        close(fd);
+        return err;
+    }
+    return fd;
+}
+
 int peer_tcp_socket_nonblocking(struct peer_trial *t)
 {
     return registered_socket(t, SOCK_NONBLOCK);

@@ -293,7 +293,9 @@ int peer_trial_hops(const struct peer_trial *t);
 
 /* TCP: a socket bound to the registered port with SO_REUSEADDR and SO_REUSEPORT; or -errno. */
 int peer_tcp_socket(struct peer_trial *t);
-/* The same, non-blocking, for techniques with many sockets. */
+/* The same, listening. */
+int peer_tcp_listener(struct peer_trial *t, int backlog);
+/* peer_tcp_socket(), non-blocking, for techniques with many sockets. */
 int peer_tcp_socket_nonblocking(struct peer_trial *t);
 /* A non-blocking socket of a port that the kernel chooses, for probes; or -errno. */
 int peer_tcp_socket_fresh(struct peer_trial *t);

@@ -4,21 +4,15 @@
 # live in; a NAT that a stranger's client sees as something else than its profile says.
 
 bats_require_minimum_version 1.5.0
-load ../helpers
+load lab
 
 setup() {
-    DIR=$(mktemp -d)
-    BIN=$BUILD/bin
-    export PUNCHBENCH_DATA=$ROOT/bench
+    lab_setup
     # ready FILE TEXT: until the file has the text; tries COMMAND...: until it succeeds. Both at most 20 s.
     cat >"$DIR/lib" <<'END'
 ready() { for _ in $(seq 400); do grep -q "$2" "$1" 2>/dev/null && return 0; sleep 0.05; done; return 1; }
 tries() { for _ in $(seq 400); do "$@" && return 0; sleep 0.05; done; return 1; }
 END
-}
-
-teardown() {
-    rm -rf "$DIR"
 }
 
 # lab NAT-A NAT-B SCRIPT-A SCRIPT-B SCRIPT-S, each for bash with ready and tries.

@@ -4,17 +4,7 @@
 # not have failed, an ok without both sides' proof, a trial that leaves something behind.
 
 bats_require_minimum_version 1.5.0
-load ../helpers
-
-setup() {
-    DIR=$(mktemp -d)
-    BIN=$BUILD/bin
-    export PUNCHBENCH_DATA=$ROOT/bench
-}
-
-teardown() {
-    rm -rf "$DIR"
-}
+load lab
 
 # campaign NATS TECHNIQUES TRIALS RTT [expect lines]
 campaign() {

@@ -5,17 +5,7 @@
 # go uncounted; a dead path that is called alive.
 
 bats_require_minimum_version 1.5.0
-load ../helpers
-
-setup() {
-    DIR=$(mktemp -d)
-    BIN=$BUILD/bin
-    export PUNCHBENCH_DATA=$ROOT/bench
-}
-
-teardown() {
-    rm -rf "$DIR"
-}
+load lab
 
 # campaign NATS-A NATS-B TRIALS RTT TIMEOUT TECHNIQUE-LINES...: a line "LABEL = USE OPTIONS" each.
 campaign() {

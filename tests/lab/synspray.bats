@@ -4,17 +4,7 @@
 # hole that a RST or an ICMP error closes, a success without a hole, a hopeless pair that is tried, sockets that stay.
 
 bats_require_minimum_version 1.5.0
-load ../helpers
-
-setup() {
-    DIR=$(mktemp -d)
-    BIN=$BUILD/bin
-    export PUNCHBENCH_DATA=$ROOT/bench
-}
-
-teardown() {
-    rm -rf "$DIR"
-}
+load lab
 
 # campaign NATS-A NATS-B TRIALS, sections and expectations on stdin
 campaign() {
