@@ -52,7 +52,8 @@ static void put_tag(const char *tag, char *out)
         else
             out += sprintf(out, "%%%02X", (unsigned char)*tag);
     }
-    strcpy(out, ",");
+    out[0] = ',';
+    out[1] = '\0';
 }
 
 int hist_log_line(const char *tag, uint64_t start_ms, uint64_t length_ms, const struct hist *h, char **out)
