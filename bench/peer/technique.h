@@ -239,8 +239,8 @@ struct peer_technique {
     const struct peer_option *options;
     size_t n_options;
     /* STUN endpoints of S to sample the registered port's mapping at before each trial: the default of --samples. They
-     * are asked all at once, so more of them cost bytes and table entries, not time. 0 = 4, which tell a mapping that
-     * stays from one that moves. */
+     * are asked at once, of more than eight a third 100 ms later. 0 = 4, which tell a mapping that stays from one that
+     * moves. */
     unsigned samples;
     int (*plan)(const struct peer_facts *a, const struct peer_facts *b, const struct peer_options *options,
                 struct base_rng *rng, struct peer_plan *out);
