@@ -103,5 +103,6 @@ one_line() {
     # What a side holds when it reports: its last hundred trials no more than its first.
     jq -e -s '[.[:100][].a.open_files] as $first | [.[900:][].a.open_files] as $last
         | ($last | max) <= ($first | max) + 4 and all(.[]; .outcome != "error")' "$DIR/a.json"
-    [ "$late" -le $((early + 512)) ]
+    # AddressSanitizer keeps what was freed for a while, and looks for leaks itself when the program ends.
+    ldd "$BIN/synspray" | grep -q libasan || [ "$late" -le $((early + 512)) ]
 }
