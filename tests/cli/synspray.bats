@@ -100,6 +100,7 @@ one_line() {
     echo "$early kB, then $late kB"
     wait "$a" || true
     [ "$(wc -l <"$DIR/a.json")" = 1000 ]
+    run ! grep -h Sanitizer "$DIR/a.err" "$DIR/b.err"
     # What a side holds when it reports: its last hundred trials no more than its first.
     jq -e -s '[.[:100][].a.open_files] as $first | [.[900:][].a.open_files] as $last
         | ($last | max) <= ($first | max) + 4 and all(.[]; .outcome != "error")' "$DIR/a.json"
