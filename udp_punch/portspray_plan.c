@@ -29,20 +29,11 @@ static void drop_list(struct peer_candidates *c)
     *c = (struct peer_candidates){.list = NULL};
 }
 
-static union base_ep last_mapped(const struct peer_facts *f)
-{
-    size_t last = 0;
-    for (size_t i = 1; i < f->n_samples; i++)
-        if (f->samples[i].t_ns >= f->samples[last].t_ns)
-            last = i;
-    return f->samples[last].mapped;
-}
-
 /* The distinct addresses that the samples show, the last one first. */
 static size_t addresses_of(const struct peer_facts *f, union base_ep out[MAX_ADDRESSES])
 {
     size_t n = 1;
-    out[0] = last_mapped(f);
+    out[0] = peer_facts_last(f)->mapped;
     for (size_t i = 0; i < f->n_samples && n < MAX_ADDRESSES; i++) {
         size_t k = 0;
         while (k < n && !base_ep_same_addr(&out[k], &f->samples[i].mapped))
@@ -219,7 +210,7 @@ static int plan_full(const struct peer_facts *prober, const struct peer_options 
 {
     struct peer_search *s = &out->search;
     struct peer_candidates *holes = list_of(out, s->opener);
-    union base_ep first = holes->n && !isnan(holes->list[0].p) ? holes->list[0].ep : last_mapped(prober);
+    union base_ep first = holes->n && !isnan(holes->list[0].p) ? holes->list[0].ep : peer_facts_last(prober)->mapped;
     uint32_t ports = PORTSPRAY_HI - PORTSPRAY_LO + 1;
     union base_ep at[MAX_ADDRESSES];
     uint64_t n;

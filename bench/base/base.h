@@ -14,8 +14,6 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
-#define BASE_VERSION_STRING base_version()
-
 /* Exit status of every program. */
 enum base_exit {
     BASE_EXIT_OK = 0,     /* all trials ok */

@@ -54,8 +54,6 @@ union base_ep peer_facts_mapped(const struct peer_facts *f);
 /* "same", "varies" or "unknown": whether samples to several endpoints gave one mapping. */
 const char *peer_facts_mapping(const struct peer_facts *f);
 
-/* What was seen last; NULL without samples. */
-const struct peer_sample *peer_facts_last(const struct peer_facts *f);
 /* Adds without looking for an equal one. -ENOSPC, -ENOMEM. */
 int peer_candidates_append(struct peer_candidates *c, const union base_ep *ep, enum peer_path_kind kind, float p);
 

@@ -33,12 +33,8 @@ struct peer_resampler {
 /* What the plan was made from. */
 static union base_ep planned_with(const struct peer_trial *t)
 {
-    const struct peer_facts *f = &t->ours;
-    size_t last = 0;
-    for (size_t i = 1; i < f->n_samples; i++)
-        if (f->samples[i].t_ns >= f->samples[last].t_ns)
-            last = i;
-    return f->n_samples ? f->samples[last].mapped : (union base_ep){0};
+    const struct peer_sample *last = peer_facts_last(&t->ours);
+    return last ? last->mapped : (union base_ep){0};
 }
 
 static void finish(struct peer_resampler *r)

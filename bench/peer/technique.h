@@ -105,6 +105,9 @@ struct peer_facts {
     struct predict_behaviour behaviour; /* what discovery learnt of its NAT; {0}: nothing */
 };
 
+/* What was seen last; NULL without samples. */
+const struct peer_sample *peer_facts_last(const struct peer_facts *f);
+
 struct peer_candidate {
     union base_ep ep;
     float p;      /* probability that this is the one; NAN = not predicted */

@@ -305,16 +305,16 @@ enum wire_field {
     WIRE_F_STAMP = 16,       /* u64 */
     WIRE_F_PEER_RTT_NS = 17, /* u64: S's estimate for the other peer */
     WIRE_F_SEED = 18,        /* u64: role a's seed */
-    WIRE_F_SENT_NS = 19,     /* u64 */
-    WIRE_F_PROBE = 32,       /* u64, enum wire_probe */
-    WIRE_F_PROBED = 33,      /* u64, enum wire_probed */
-    WIRE_F_FROM = 34,        /* u64, enum wire_from */
-    WIRE_F_LEASE = 35,       /* u64: number of a lease */
-    WIRE_F_TARGET = 36,      /* endpoint */
-    WIRE_F_WAIT_NS = 37,     /* u64 */
-    WIRE_F_ICMP = 38,        /* u64: type << 8 | code */
-    WIRE_F_COUNT = 40,       /* u64 */
-    WIRE_F_SOURCE = 39,      /* endpoint */
+    /* 19 was never sent; numbers are not used again */
+    WIRE_F_PROBE = 32,   /* u64, enum wire_probe */
+    WIRE_F_PROBED = 33,  /* u64, enum wire_probed */
+    WIRE_F_FROM = 34,    /* u64, enum wire_from */
+    WIRE_F_LEASE = 35,   /* u64: number of a lease */
+    WIRE_F_TARGET = 36,  /* endpoint */
+    WIRE_F_WAIT_NS = 37, /* u64 */
+    WIRE_F_ICMP = 38,    /* u64: type << 8 | code */
+    WIRE_F_COUNT = 40,   /* u64 */
+    WIRE_F_SOURCE = 39,  /* endpoint */
     /* 64 and up: inside WIRE_F_BODY, owned by bench/peer */
     WIRE_F_BODY_FIRST = 64,
 };
