@@ -18,8 +18,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/signalfd.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -27,58 +25,7 @@
 #include <cmocka.h>
 
 #include "bench/loop/loop.h"
-
-/* What a callback saw. */
-struct seen {
-    struct loop_op op;
-    struct loop *loop;
-    unsigned calls;
-    int res;
-    uint64_t when_ns; /* timers: when it was to fire */
-    bool early;
-    unsigned restarts;      /* timers: how often to start again */
-    struct seen *to_cancel; /* cancel this one from the callback */
-    bool stops;
-};
-
-static void seen_done(struct loop_op *op, int res)
-{
-    struct seen *s = op->owner;
-    s->calls++;
-    s->res = res;
-    s->early = s->early || (s->when_ns && res == 0 && base_now_ns() < s->when_ns);
-    if (s->to_cancel)
-        loop_cancel(s->loop, &s->to_cancel->op);
-    if (s->stops)
-        loop_stop(s->loop);
-    if (s->restarts > 0) {
-        s->restarts--;
-        loop_timer(s->loop, op, s->when_ns);
-    }
-}
-
-static void seen_init(struct seen *s, struct loop *loop)
-{
-    *s = (struct seen){.loop = loop, .res = -EDOM};
-    loop_op_init(&s->op, seen_done, s);
-}
-
-/* A watchdog in place of a hang: no test here needs a second of waiting. */
-static void run(struct loop *loop)
-{
-    alarm(60);
-    assert_int_equal(loop_run(loop), 0);
-    alarm(0);
-}
-
-static struct loop *make(unsigned entries)
-{
-    struct loop *loop = NULL;
-    int err = loop_create(&loop, entries);
-    if (err < 0)
-        fail_msg("loop_create: %s", loop_explain(err));
-    return loop;
-}
+#include "tests/unit/loop_seen.h"
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
@@ -246,24 +193,6 @@ static void busy_ops_do_not_starve_a_timer(void **state)
 
 /* ---- cancel ---------------------------------------------------------------------------------- */
 
-static void bound_pair(int sv[2])
-{
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv), 0);
-}
-
-static int listener(union base_ep *at)
-{
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_true(fd >= 0);
-    assert_int_equal(base_ep_parse("127.0.0.1:0", at), 0);
-    assert_int_equal(bind(fd, &at->sa, base_ep_len(at)), 0);
-    assert_int_equal(listen(fd, 16), 0);
-    socklen_t len = sizeof(*at);
-    assert_int_equal(getsockname(fd, &at->sa, &len), 0);
-    return fd;
-}
-
-/* submitted: the kernel has the ops when they are cancelled; else they are still in the submission queue. */
 static void cancel_each_kind(bool submitted)
 {
     struct loop *loop = make(0);
@@ -427,166 +356,7 @@ static void run_once_bounds_its_wait(void **state)
     loop_destroy(loop);
 }
 
-/* ---- sockets and pipes ----------------------------------------------------------------------- */
-
-/* An op that is awaited on its own. */
-static int await(struct loop *loop, struct seen *s)
-{
-    run(loop);
-    assert_int_equal(s->calls, 1);
-    return s->res;
-}
-
-static void tcp_over_loopback(void **state)
-{
-    (void)state;
-    enum { BIG = 4 << 20 };
-    struct loop *loop = make(0);
-    union base_ep at;
-    int listening = listener(&at), client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    struct seen accepted, connected, sent, received, eof, closed;
-    seen_init(&accepted, loop);
-    seen_init(&connected, loop);
-    loop_accept(loop, &accepted.op, listening);
-    loop_connect(loop, &connected.op, client, &at);
-    run(loop);
-    assert_int_equal(connected.res, 0);
-    assert_int_equal(connected.calls, 1);
-    assert_int_equal(accepted.calls, 1);
-    int server = accepted.res;
-    assert_true(server >= 0);
-    assert_true(fcntl(server, F_GETFD) & FD_CLOEXEC);
-
-    /* More than the socket buffers hold: the send waits for the receiver and is whole in the end. */
-    uint8_t *out = malloc(BIG), *in = malloc(BIG);
-    assert_non_null(out);
-    assert_non_null(in);
-    struct base_rng rng;
-    base_rng_seed(&rng, 1);
-    for (size_t i = 0; i < BIG; i += 8)
-        memcpy(out + i, (uint64_t[]){base_rng_u64(&rng)}, 8);
-    seen_init(&sent, loop);
-    loop_send(loop, &sent.op, client, out, BIG);
-    for (size_t got = 0; got < BIG; got += (size_t)received.res) {
-        seen_init(&received, loop);
-        loop_recv(loop, &received.op, server, in + got, BIG - got);
-        alarm(60);
-        while (received.calls == 0)
-            assert_int_equal(loop_run_once(loop, BASE_NS_PER_S), 0);
-        assert_true(received.res > 0);
-    }
-    assert_int_equal(await(loop, &sent), BIG);
-    assert_memory_equal(in, out, BIG);
-
-    seen_init(&closed, loop);
-    loop_close(loop, &closed.op, client);
-    assert_int_equal(await(loop, &closed), 0);
-    assert_int_equal(fcntl(client, F_GETFD), -1);
-    seen_init(&eof, loop);
-    loop_recv(loop, &eof.op, server, in, BIG);
-    assert_int_equal(await(loop, &eof), 0);
-    loop_destroy(loop);
-    close(server);
-    close(listening);
-    free(out);
-    free(in);
-}
-
-static void errors_are_the_system_calls(void **state)
-{
-    (void)state;
-    struct loop *loop = make(0);
-    union base_ep at;
-    int fd = listener(&at);
-    close(fd); /* nobody listens there now */
-    fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    struct seen s[4];
-    for (size_t i = 0; i < BASE_ARRAY_LEN(s); i++)
-        seen_init(&s[i], loop);
-    int sv[2];
-    bound_pair(sv);
-    close(sv[1]);
-    loop_connect(loop, &s[0].op, fd, &at);
-    loop_recv(loop, &s[1].op, -1, &at, 1);
-    loop_send(loop, &s[2].op, sv[0], "x", 1); /* no SIGPIPE: it would end this program */
-    loop_close(loop, &s[3].op, 1 << 20);
-    run(loop);
-    assert_int_equal(s[0].res, -ECONNREFUSED);
-    assert_int_equal(s[1].res, -EBADF);
-    assert_int_equal(s[2].res, -EPIPE);
-    assert_int_equal(s[3].res, -EBADF);
-    loop_destroy(loop);
-    close(fd);
-    close(sv[0]);
-}
-
-static void datagrams_with_addresses(void **state)
-{
-    (void)state;
-    struct loop *loop = make(0);
-    union base_ep at, from, self;
-    int fd[2];
-    for (int i = 0; i < 2; i++) {
-        fd[i] = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-        assert_int_equal(base_ep_parse("[::1]:0", &at), 0);
-        if (fd[i] < 0 || bind(fd[i], &at.sa, base_ep_len(&at)) < 0) {
-            print_message("skip: no IPv6 loopback here\n");
-            loop_destroy(loop);
-            skip();
-        }
-    }
-    socklen_t len = sizeof(at);
-    assert_int_equal(getsockname(fd[1], &at.sa, &len), 0);
-    len = sizeof(self);
-    assert_int_equal(getsockname(fd[0], &self.sa, &len), 0);
-    char out[] = "datagram", in[32] = "";
-    struct iovec out_iov = {out, sizeof(out)}, in_iov = {in, sizeof(in)};
-    struct msghdr send = {.msg_name = &at, .msg_namelen = base_ep_len(&at), .msg_iov = &out_iov, .msg_iovlen = 1};
-    struct msghdr recv = {.msg_name = &from, .msg_namelen = sizeof(from), .msg_iov = &in_iov, .msg_iovlen = 1};
-    struct seen sent, received;
-    seen_init(&sent, loop);
-    seen_init(&received, loop);
-    loop_recvmsg(loop, &received.op, fd[1], &recv);
-    loop_sendmsg(loop, &sent.op, fd[0], &send);
-    run(loop);
-    assert_int_equal(sent.res, sizeof(out));
-    assert_int_equal(received.res, sizeof(out));
-    assert_string_equal(in, out);
-    assert_true(base_ep_equal(&from, &self));
-    loop_destroy(loop);
-    close(fd[0]);
-    close(fd[1]);
-}
-
-static void pipes_and_poll(void **state)
-{
-    (void)state;
-    struct loop *loop = make(0);
-    int ends[2];
-    char buf[8] = "";
-    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
-    struct seen ready, wrote, got, hup;
-    seen_init(&ready, loop);
-    loop_poll(loop, &ready.op, ends[0], POLLIN);
-    assert_int_equal(loop_run_once(loop, 0), 0);
-    assert_int_equal(ready.calls, 0);
-    seen_init(&wrote, loop);
-    loop_write(loop, &wrote.op, ends[1], "hello", 5);
-    run(loop);
-    assert_int_equal(wrote.res, 5);
-    assert_int_equal(ready.calls, 1);
-    assert_true(ready.res & POLLIN);
-    seen_init(&got, loop);
-    loop_read(loop, &got.op, ends[0], buf, sizeof(buf));
-    assert_int_equal(await(loop, &got), 5);
-    assert_string_equal(buf, "hello");
-    close(ends[1]);
-    seen_init(&hup, loop);
-    loop_poll(loop, &hup.op, ends[0], POLLIN);
-    assert_true(await(loop, &hup) & POLLHUP);
-    loop_destroy(loop);
-    close(ends[0]);
-}
+/* ---- owners ---------------------------------------------------------------------------------- */
 
 /* A callback may free its owner: the loop must not look at the op again. */
 static void free_done(struct loop_op *op, int res)
@@ -737,32 +507,6 @@ static void without_io_uring(void **state)
     }
 }
 
-/* In a child: the signal mask is the process's. */
-static void signals_become_readable(void **state)
-{
-    (void)state;
-    static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
-    pid_t pid = fork();
-    if (pid == 0) {
-        int fd = loop_signal_fd();
-        struct pollfd p = {.fd = fd, .events = POLLIN};
-        struct signalfd_siginfo info;
-        for (size_t i = 0; i < BASE_ARRAY_LEN(signals); i++) {
-            bool quiet = poll(&p, 1, 0) == 0;
-            kill(getpid(), signals[i]);
-            if (!quiet || poll(&p, 1, 5000) != 1 || read(fd, &info, sizeof(info)) != (ssize_t)sizeof(info) ||
-                (int)info.ssi_signo != signals[i])
-                _exit(1);
-        }
-        kill(getpid(), SIGPIPE);
-        _exit(0);
-    }
-    int status = -1;
-    assert_true(pid > 0);
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_int_equal(status, 0);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -779,13 +523,8 @@ int main(void)
         cmocka_unit_test(cancel_from_a_callback),
         cmocka_unit_test(stop_keeps_the_rest),
         cmocka_unit_test(run_once_bounds_its_wait),
-        cmocka_unit_test(tcp_over_loopback),
-        cmocka_unit_test(errors_are_the_system_calls),
-        cmocka_unit_test(datagrams_with_addresses),
-        cmocka_unit_test(pipes_and_poll),
         cmocka_unit_test(owner_may_be_freed_in_the_callback),
         cmocka_unit_test(slots_grow_within_a_callback),
-        cmocka_unit_test(signals_become_readable),
         cmocka_unit_test(another_process_is_refused),
         cmocka_unit_test(starting_a_pending_op_aborts),
     };
