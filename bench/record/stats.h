@@ -56,6 +56,18 @@ struct record_ranks {
  */
 struct record_ranks record_quantile_ranks(size_t n, double q, double confidence);
 
+/* ---- two samples ----------------------------------------------------------------------------- */
+
+struct record_ks {
+    double d; /* the largest distance between the two distribution functions, 0 to 1 */
+    double p; /* how likely such a distance is when both come from one distribution */
+    bool exact;
+};
+/* Kolmogorov and Smirnov's two-sample test, two-sided (Smirnov 1939). Sorts both. The p-value is exact up to m * n of
+ * some million (and where memory lasts), then the limit with Stephens's correction (1970); conservative where values
+ * tie. An empty sample gives d = 0, p = 1. */
+struct record_ks record_ks(uint64_t *a, size_t m, uint64_t *b, size_t n);
+
 /* ---- predictions ----------------------------------------------------------------------------- */
 
 #define RECORD_CALIBRATION_BINS 10

@@ -1,7 +1,8 @@
 /*
  * bench/record statistics. Pins: an interval that is not the published one (a wrong root, z or continuity correction),
- * bounds outside of [0, 1], a quantile of another type than 7, unsorted or off the end, an exact p-value that is only
- * nearly so, a rank off by one, Holm's factors out of order, and a prediction in the wrong bin.
+ * bounds outside of [0, 1], a quantile of another type than 7, unsorted or off the end, a test that rejects too often,
+ * an exact p-value that is only nearly so, a rank off by one, Holm's factors out of order, and a prediction in the
+ * wrong bin.
  */
 #include <math.h>
 #include <setjmp.h>
@@ -257,6 +258,84 @@ static void ranks_of_other_quantiles(void **state)
     assert_true(r.coverage >= 0.95 && r.coverage < 0.9502);
 }
 
+/* ---- two samples ----------------------------------------------------------------------------- */
+
+/* Hollander and Wolfe 1999, example 5.4: effect of feedback, J = 6, P = .0524. In hundredths, from -2 up. */
+static void ks_matches_published(void **state)
+{
+    (void)state;
+    uint64_t a[] = {185, 1060, 700, 571, 629, 974, 448, 525, 85, 1038};
+    uint64_t b[] = {455, 1407, 246, 235, 469, 106, 373, 273, 165, 163};
+    struct record_ks r = record_ks(a, 10, b, 10);
+    assert_true(r.exact && fabs(r.d - 0.6) < 1e-12);
+    assert_near(r.p, 0.0524);
+}
+
+/* Samples of n whose distribution functions are k / n apart: Gnedenko and Korolyuk's closed form (1951). */
+static void ks_matches_the_closed_form(void **state)
+{
+    (void)state;
+    for (size_t n = 1; n <= 60; n++)
+        for (size_t k = 1; k <= n; k++) {
+            uint64_t a[60], b[60];
+            for (size_t i = 0; i < n; i++) {
+                a[i] = 2 * i;
+                b[i] = 2 * (i + k) - 1;
+            }
+            double want = 0;
+            for (size_t i = 1; i * k <= n; i++)
+                want += (i % 2 ? 2 : -2) * exp(2 * lgamma((double)n + 1) - lgamma((double)(n - i * k) + 1) -
+                                               lgamma((double)(n + i * k) + 1));
+            struct record_ks r = record_ks(a, n, b, n);
+            assert_true(fabs(r.d - (double)k / (double)n) < 1e-12);
+            assert_true(fabs(r.p - fmin(1, want)) < 1e-9);
+        }
+}
+
+static void ks_of_unequal_and_empty_samples(void **state)
+{
+    (void)state;
+    /* By hand: of the 10 orders of 3 and 2 values, 2 have all of one sample first. */
+    uint64_t a[] = {3, 1, 2}, b[] = {9, 8};
+    struct record_ks r = record_ks(a, 3, b, 2);
+    assert_true(r.d == 1 && fabs(r.p - 0.2) < 1e-12);
+    /* The same values are at no distance; with ties nothing is between them. */
+    uint64_t c[] = {5, 5, 7}, d[] = {5, 7, 5};
+    assert_true(record_ks(c, 3, d, 3).d == 0 && record_ks(c, 3, d, 3).p == 1);
+    assert_true(record_ks(NULL, 0, d, 3).p == 1 && record_ks(c, 3, NULL, 0).p == 1);
+}
+
+/* Under one distribution p is uniform; the exact one and the limit's must agree where the one takes over. */
+static void ks_rejects_as_often_as_it_says(void **state)
+{
+    (void)state;
+    struct base_rng rng;
+    base_rng_seed(&rng, 5);
+    static uint64_t a[2500], b[2500];
+    unsigned rejected = 0, rounds = 2000;
+    for (unsigned k = 0; k < rounds; k++) {
+        for (size_t i = 0; i < 60; i++) {
+            a[i] = base_rng_u64(&rng);
+            b[i] = base_rng_u64(&rng);
+        }
+        rejected += record_ks(a, 60, b, 45).p <= 0.05;
+    }
+    /* At most 5 %, and not far below: three deviations are 1.5 %. */
+    assert_true(rejected >= rounds * 3 / 100 && rejected <= rounds * 65 / 1000);
+    for (size_t shift = 1; shift < 100; shift += 7) {
+        struct record_ks r[2];
+        for (size_t k = 0; k < 2; k++) {
+            size_t n = k ? 2002 : 1998;
+            for (size_t i = 0; i < n; i++) {
+                a[i] = 2 * i;
+                b[i] = 2 * (i + shift) + 1;
+            }
+            r[k] = record_ks(a, n, b, n);
+        }
+        assert_true(r[0].exact && !r[1].exact && fabs(r[0].p - r[1].p) < 0.01);
+    }
+}
+
 /* ---- predictions ----------------------------------------------------------------------------- */
 
 /* Brier 1950, table 1: ten forecasts of rain; his score of 0.19 counts "no rain" too. */
@@ -311,6 +390,10 @@ int main(void)
         cmocka_unit_test(quantile_of_few),
         cmocka_unit_test(ranks_of_the_median_match_tables),
         cmocka_unit_test(ranks_of_other_quantiles),
+        cmocka_unit_test(ks_matches_published),
+        cmocka_unit_test(ks_matches_the_closed_form),
+        cmocka_unit_test(ks_of_unequal_and_empty_samples),
+        cmocka_unit_test(ks_rejects_as_often_as_it_says),
         cmocka_unit_test(brier_matches_brier_1950),
         cmocka_unit_test(calibration_bins),
     };
