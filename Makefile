@@ -6,6 +6,7 @@ MAKEFLAGS += --no-builtin-rules
 BUILD   ?= build
 PREFIX  ?= /usr/local
 DATADIR ?= $(CURDIR)/bench
+MANDIR  ?= $(PREFIX)/share/man
 
 ifeq ($(origin CC),default)
 CC := gcc
@@ -50,6 +51,10 @@ portspray_LIBS  := peer discover record wire loop base predict
 discover_LIBS   := discover record wire loop base predict
 BINS := $(PROGRAMS:%=$(BUILD)/bin/%)
 
+# Manual pages: written by hand, but for what the programs say themselves (bench/man/fill).
+MANUALS := $(notdir $(wildcard bench/man/*.1 bench/man/*.5))
+PAGES   := $(MANUALS:%=$(BUILD)/man/%)
+
 UNIT := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c))
 PERF := $(patsubst tests/perf/%.c,$(BUILD)/perf/%,$(wildcard tests/perf/*.c))
 FUZZ := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
@@ -65,7 +70,7 @@ ALL_CFLAGS = -std=gnu11 $(WARNINGS) $(CFLAGS) -MMD -MP
 objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 
 .PHONY: all bench test unit cli lab lint asan perf hlog-check fuzz fuzz-seeds install uninstall clean deps deps-dev need-build
-all: $(BINS)
+all: $(BINS) $(PAGES)
 
 # The toolchain may be missing on a fresh machine: say so instead of failing on the first file.
 need-build:
@@ -105,6 +110,11 @@ $(BUILD)/bin/$(1): $(call objects,$(or $($(1)_PROGRAM),$($(1)_SRC))) $(patsubst 
 	$$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $$@ $$^ -Wl,--as-needed $(SYSTEM_LIBS)
 endef
 $(foreach program,$(PROGRAMS),$(eval $(call program_rule,$(program))))
+
+$(BUILD)/man/%: bench/man/% bench/man/fill $(BINS)
+	$(call say,MAN,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)bench/man/fill $(BUILD)/bin $< >$@
 
 # Tests may include anything; a program's own files are linked but for its main.c.
 ROOM_OF_PROGRAM := $(filter-out %main.o,$(call objects,$(rendezvous_SRC) $(bench_SRC) $(simopen_SRC) $(synspray_SRC) $(portspray_SRC)))
@@ -176,10 +186,14 @@ install: all
 	install -m 755 $(PROGRAMS:%=$(BUILD)/install/bin/%) $(DESTDIR)$(PREFIX)/bin
 	install -m 644 bench/profiles/*.ini $(DESTDIR)$(PREFIX)/share/punchbench/profiles
 	install -m 644 bench/campaigns/*.ini $(DESTDIR)$(PREFIX)/share/punchbench/campaigns
+	install -d $(DESTDIR)$(MANDIR)/man1 $(DESTDIR)$(MANDIR)/man5
+	install -m 644 $(patsubst %,$(BUILD)/install/man/%,$(filter %.1,$(MANUALS))) $(DESTDIR)$(MANDIR)/man1
+	install -m 644 $(patsubst %,$(BUILD)/install/man/%,$(filter %.5,$(MANUALS))) $(DESTDIR)$(MANDIR)/man5
 
 uninstall:
 	rm -f $(PROGRAMS:%=$(DESTDIR)$(PREFIX)/bin/%)
 	rm -rf $(DESTDIR)$(PREFIX)/share/punchbench
+	rm -f $(foreach m,$(MANUALS),$(DESTDIR)$(MANDIR)/man$(subst .,,$(suffix $(m)))/$(m))
 
 clean:
 	rm -rf $(BUILD)
@@ -188,7 +202,7 @@ clean:
 
 PACKAGES_BUILD := gcc libc6-dev make pkg-config git liburing-dev libjansson-dev libssl-dev libmnl-dev libinih-dev zlib1g-dev
 PACKAGES_RUN   := nftables
-PACKAGES_TEST  := libcmocka-dev bats iproute2 jq procps util-linux netcat-openbsd
+PACKAGES_TEST  := libcmocka-dev bats iproute2 jq procps util-linux netcat-openbsd mandoc
 PACKAGES_DEV   := clang clang-format clang-tidy libclang-rt-14-dev cppcheck shellcheck valgrind coturn nodejs npm
 deps:
 	$(Q)tests/deps $(PACKAGES_BUILD) $(PACKAGES_RUN) $(PACKAGES_TEST)
