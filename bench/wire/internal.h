@@ -49,6 +49,18 @@ static inline void wire_copy(uint8_t *to, const void *from, size_t len)
         memcpy(to, from, len);
 }
 
+#define WIRE_STUN_ATTR_HEADER 4
+
+/* An attribute's value with its padding (RFC 8489, 14). */
+static inline size_t wire_stun_padded(size_t len)
+{
+    return (len + 3) & ~(size_t)3;
+}
+
+/* Reads an address attribute's value into *out unless that is set: the first of several counts (RFC 8489, 14). XORed
+ * with the transaction id where that is not NULL. 0, or -EBADMSG. */
+int wire_stun_read_address(const uint8_t *value, size_t len, const uint8_t *txid, union base_ep *out);
+
 /* HMAC-SHA256; the schedule of the last key is kept, so that a run of MACs under one key is cheap. */
 void wire_hmac_sha256(const uint8_t *key, size_t key_len, const uint8_t *data, size_t len,
                       uint8_t out[WIRE_SHA256_LEN]);

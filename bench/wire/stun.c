@@ -16,7 +16,7 @@
  *
  * followed by attributes {type u16, length u16, value, padding to 4 bytes}.
  */
-#define ATTR_HEADER      4
+#define ATTR_HEADER      WIRE_STUN_ATTR_HEADER
 #define INTEGRITY_LEN    WIRE_SHA1_LEN
 #define FINGERPRINT_LEN  4
 #define FINGERPRINT_XOR  0x5354554eu /* "STUN", RFC 8489 14.7 */
@@ -28,11 +28,6 @@
 
 /* Attributes of RFC 8489 that are understood as far as that nothing follows from them here. */
 enum { USERHASH = 0x001E, PASSWORD_ALGORITHM = 0x001D, INTEGRITY_SHA256 = 0x001C };
-
-static size_t padded(size_t len)
-{
-    return (len + 3) & ~(size_t)3;
-}
 
 /* CRC-32 of ITU V.42, by nibbles: sixteen words instead of a table of 1 KB for messages of a hundred bytes. */
 static uint32_t crc32_of(const uint8_t *p, size_t len)
@@ -73,7 +68,7 @@ static void xor_address(uint8_t *addr, size_t len, const uint8_t txid[WIRE_STUN_
         addr[i] ^= key[i];
 }
 
-static int read_address(const uint8_t *value, size_t len, const uint8_t *txid, union base_ep *out)
+int wire_stun_read_address(const uint8_t *value, size_t len, const uint8_t *txid, union base_ep *out)
 {
     uint8_t addr[16];
     bool v4 = len == 8 && value[1] == FAMILY_IPV4, v6 = len == 20 && value[1] == FAMILY_IPV6;
@@ -85,7 +80,6 @@ static int read_address(const uint8_t *value, size_t len, const uint8_t *txid, u
         port ^= WIRE_STUN_COOKIE >> 16;
         xor_address(addr, len - 4, txid);
     }
-    /* The first of several counts (RFC 8489, 14). */
     if (!base_ep_is_set(out))
         *out = base_ep_from_bytes(v4 ? AF_INET : AF_INET6, addr, port);
     return 0;
@@ -142,13 +136,13 @@ static int read_attr(uint16_t type, const uint8_t *value, size_t len, struct wir
 {
     switch (type) {
     case WIRE_STUN_MAPPED_ADDRESS:
-        return read_address(value, len, NULL, &out->mapped);
+        return wire_stun_read_address(value, len, NULL, &out->mapped);
     case WIRE_STUN_XOR_MAPPED_ADDRESS:
-        return read_address(value, len, out->txid, &out->xor_mapped);
+        return wire_stun_read_address(value, len, out->txid, &out->xor_mapped);
     case WIRE_STUN_OTHER_ADDRESS:
-        return read_address(value, len, NULL, &out->other);
+        return wire_stun_read_address(value, len, NULL, &out->other);
     case WIRE_STUN_RESPONSE_ORIGIN:
-        return read_address(value, len, NULL, &out->origin);
+        return wire_stun_read_address(value, len, NULL, &out->origin);
     case WIRE_STUN_ERROR_CODE:
         return read_error(value, len, out);
     case WIRE_STUN_CHANGE_REQUEST:
@@ -204,7 +198,7 @@ static int read_attrs(const uint8_t *buf, size_t len, struct wire_stun *out)
         size_t value_len = wire_load16(buf + at + 2);
         const uint8_t *value = buf + at + ATTR_HEADER;
         int err = 0;
-        if (padded(value_len) > len - at - ATTR_HEADER)
+        if (wire_stun_padded(value_len) > len - at - ATTR_HEADER)
             return -EBADMSG;
         if (type == WIRE_STUN_FINGERPRINT)
             err = read_fingerprint(buf, len, at, value_len, out);
@@ -216,7 +210,7 @@ static int read_attrs(const uint8_t *buf, size_t len, struct wire_stun *out)
             err = read_attr(type, value, value_len, out);
         if (err < 0)
             return err;
-        at += ATTR_HEADER + padded(value_len);
+        at += ATTR_HEADER + wire_stun_padded(value_len);
     }
     return 0;
 }
@@ -274,15 +268,15 @@ void wire_stun_begin(struct wire_stun_writer *w, uint8_t *buf, size_t cap, enum 
 /* Room for an attribute of len bytes, its header and padding written; NULL when there is none. */
 static uint8_t *reserve_attr(struct wire_stun_writer *w, uint16_t attr, size_t len)
 {
-    if (w->overflow || len > w->cap || padded(len) + ATTR_HEADER > w->cap - w->len) {
+    if (w->overflow || len > w->cap || wire_stun_padded(len) + ATTR_HEADER > w->cap - w->len) {
         w->overflow = true;
         return NULL;
     }
     uint8_t *p = w->buf + w->len;
     wire_store16(p, attr);
     wire_store16(p + 2, (uint16_t)len);
-    memset(p + ATTR_HEADER + len, 0, padded(len) - len);
-    w->len += ATTR_HEADER + padded(len);
+    memset(p + ATTR_HEADER + len, 0, wire_stun_padded(len) - len);
+    w->len += ATTR_HEADER + wire_stun_padded(len);
     return p + ATTR_HEADER;
 }
 
@@ -304,7 +298,8 @@ void wire_stun_put_address(struct wire_stun_writer *w, uint16_t attr, const unio
 {
     size_t len;
     const uint8_t *addr = base_ep_bytes(ep, &len);
-    bool mask = attr == WIRE_STUN_XOR_MAPPED_ADDRESS;
+    bool mask = attr == WIRE_STUN_XOR_MAPPED_ADDRESS || attr == WIRE_TURN_XOR_PEER_ADDRESS ||
+                attr == WIRE_TURN_XOR_RELAYED_ADDRESS;
     uint8_t *p = len ? reserve_attr(w, attr, 4 + len) : NULL;
     if (!p)
         return;

@@ -1,9 +1,10 @@
 /*
- * bench/wire: the bytes that go between programs. STUN (RFC 8489, RFC 5780), the control protocol between a
- * peer and S, and the path messages between two peers. Memory in, memory out: no I/O, no clock, no allocation.
+ * bench/wire: the bytes that go between programs. STUN (RFC 8489, RFC 5780), TURN (RFC 8656, RFC 6062), the control
+ * protocol between a peer and S, and the path messages between two peers. Memory in, memory out: no I/O, no clock, no
+ * allocation.
  *
- * Telling them apart by the first byte (RFC 7983): 0-3 is STUN, WIRE_FRAME_MAGIC a control frame,
- * WIRE_PATH_MAGIC a path message.
+ * Telling them apart by the first byte (RFC 7983): 0-3 is STUN and TURN, 64-79 TURN's channel data, WIRE_FRAME_MAGIC a
+ * control frame, WIRE_PATH_MAGIC a path message.
  *
  * Decoders take any bytes: they return -EBADMSG for what cannot be right, -EAGAIN for what is not yet whole
  * (streams), and never read past `len`.
@@ -115,13 +116,110 @@ void wire_stun_begin(struct wire_stun_writer *w, uint8_t *buf, size_t cap, enum 
                      const uint8_t txid[WIRE_STUN_TXID_LEN]);
 void wire_stun_put(struct wire_stun_writer *w, uint16_t attr, const void *value, size_t len);
 void wire_stun_put_u32(struct wire_stun_writer *w, uint16_t attr, uint32_t value);
-/* XOR-MAPPED-ADDRESS when attr is that, else a plain address. */
+/* XORed where attr is XOR-MAPPED-ADDRESS, XOR-PEER-ADDRESS or XOR-RELAYED-ADDRESS, else a plain address. */
 void wire_stun_put_address(struct wire_stun_writer *w, uint16_t attr, const union base_ep *ep);
 void wire_stun_put_error(struct wire_stun_writer *w, uint16_t code, const char *reason);
 void wire_stun_put_unknown(struct wire_stun_writer *w, const uint16_t *attrs, size_t n);
 void wire_stun_put_integrity(struct wire_stun_writer *w, const uint8_t *key, size_t key_len);
 /* Adds FINGERPRINT when asked, fixes the length field; the message's length, or -ENOSPC. */
 int wire_stun_end(struct wire_stun_writer *w, bool fingerprint);
+
+/* ---- TURN: RFC 8656, and over TCP RFC 6062 --------------------------------------------------- */
+
+/* Methods. A peer is whoever is on the other side of the relay. */
+enum {
+    WIRE_TURN_ALLOCATE = 0x003,
+    WIRE_TURN_REFRESH = 0x004,
+    WIRE_TURN_SEND = 0x006, /* indication, to a peer */
+    WIRE_TURN_DATA = 0x007, /* indication, from a peer */
+    WIRE_TURN_CREATE_PERMISSION = 0x008,
+    WIRE_TURN_CHANNEL_BIND = 0x009,
+    WIRE_TURN_CONNECT = 0x00A,            /* RFC 6062 */
+    WIRE_TURN_CONNECTION_BIND = 0x00B,    /* RFC 6062 */
+    WIRE_TURN_CONNECTION_ATTEMPT = 0x00C, /* RFC 6062: indication, a peer has connected */
+};
+
+enum wire_turn_attr {
+    WIRE_TURN_CHANNEL_NUMBER = 0x000C,
+    WIRE_TURN_LIFETIME = 0x000D,
+    WIRE_TURN_XOR_PEER_ADDRESS = 0x0012,
+    WIRE_TURN_DATA_ATTR = 0x0013,
+    WIRE_TURN_XOR_RELAYED_ADDRESS = 0x0016,
+    WIRE_TURN_REQUESTED_ADDRESS_FAMILY = 0x0017,
+    WIRE_TURN_EVEN_PORT = 0x0018,
+    WIRE_TURN_REQUESTED_TRANSPORT = 0x0019,
+    WIRE_TURN_DONT_FRAGMENT = 0x001A,
+    WIRE_TURN_RESERVATION_TOKEN = 0x0022,
+    WIRE_TURN_CONNECTION_ID = 0x002A, /* RFC 6062 */
+};
+
+/* REQUESTED-TRANSPORT: protocol numbers of IP. */
+enum { WIRE_TURN_UDP = 17, WIRE_TURN_TCP = 6 };
+
+/* Error codes (RFC 8656, 19; RFC 6062, 6.3; RFC 8489, 14.8). */
+enum {
+    WIRE_TURN_E_UNAUTHORIZED = 401,
+    WIRE_TURN_E_FORBIDDEN = 403,
+    WIRE_TURN_E_ALLOCATION_MISMATCH = 437,
+    WIRE_TURN_E_STALE_NONCE = 438,
+    WIRE_TURN_E_ADDRESS_FAMILY = 440,
+    WIRE_TURN_E_WRONG_CREDENTIALS = 441,
+    WIRE_TURN_E_TRANSPORT = 442,
+    WIRE_TURN_E_CONNECTION_EXISTS = 446,
+    WIRE_TURN_E_CONNECTION_FAILED = 447,
+    WIRE_TURN_E_QUOTA = 486,
+    WIRE_TURN_E_CAPACITY = 508,
+};
+
+/* Longest realm and nonce that a server may send: both are under 128 characters (RFC 8489, 14.9 and 14.10), which are
+ * at most 763 bytes. */
+#define WIRE_TURN_TEXT_MAX 763
+#define WIRE_TURN_KEY_LEN  16
+
+/* A decoded message: what STUN has, and TURN's attributes; the first of each counts. Pointers point into the decoded
+ * bytes. `stun.unknown` has only what neither knows. */
+struct wire_turn {
+    struct wire_stun stun;
+    union base_ep relayed, peer;
+    bool has_lifetime, has_channel, has_connection;
+    uint32_t lifetime_s;
+    uint16_t channel;
+    uint32_t connection; /* CONNECTION-ID, as it came */
+    uint8_t transport;   /* REQUESTED-TRANSPORT; 0 = none */
+    const uint8_t *data; /* NULL = no DATA; may be of no bytes */
+    size_t data_len;
+    const char *username, *realm, *nonce; /* NULL = none; not NUL-terminated */
+    size_t username_len, realm_len, nonce_len;
+};
+
+/* As wire_stun_decode(): 0 or -EBADMSG. */
+int wire_turn_decode(const uint8_t *buf, size_t len, struct wire_turn *out);
+
+/* The key of a long-term credential (RFC 8489, 9.2.2): MD5 of user ":" realm ":" password, each without preparation
+ * (they are compared as bytes). 0, or -ENOTSUP where the crypto library has no MD5. */
+int wire_turn_key(const char *user, const char *realm, size_t realm_len, const char *password,
+                  uint8_t out[WIRE_TURN_KEY_LEN]);
+
+/*
+ * Channel data (RFC 8656, 12.4): {number u16, length u16, data}; over TCP with padding to 4 bytes.
+ *
+ * The client binds numbers from WIRE_TURN_CHANNEL_MIN to _MAX; RFC 5766 had more, which nobody binds here.
+ */
+#define WIRE_TURN_CHANNEL_MIN    0x4000
+#define WIRE_TURN_CHANNEL_MAX    0x4FFF
+#define WIRE_TURN_CHANNEL_HEADER 4
+
+/* Writes the header and the data (and over TCP the padding). The length, or -ENOSPC. */
+int wire_turn_channel_encode(uint16_t channel, const void *data, size_t len, bool tcp, uint8_t *buf, size_t cap);
+/* One whole datagram, or one whole message of a stream (padding may follow the data). 0, or -EBADMSG. */
+int wire_turn_channel_decode(const uint8_t *buf, size_t len, uint16_t *channel, const uint8_t **data, size_t *data_len);
+/*
+ * Bytes of the message whose start is in buf, on a TCP connection to a TURN server: STUN or padded channel data.
+ * -EAGAIN with under 4 bytes of it; -EBADMSG for what is neither. Up to WIRE_TURN_STREAM_MAX: messages that are too
+ * long for wire_turn_decode() are to be skipped, as they are another's data; the stream goes on.
+ */
+#define WIRE_TURN_STREAM_MAX (WIRE_STUN_HEADER_LEN + 65536)
+int wire_turn_stream_len(const uint8_t *buf, size_t len);
 
 /* ---- keys and proofs ------------------------------------------------------------------------- */
 
