@@ -153,6 +153,10 @@ struct campaign_profiles {
  * place, in err. */
 int campaign_side_read(const char *text, const char *dir, struct campaign_profiles *profiles, struct campaign_side *out,
                        char err[CAMPAIGN_ERROR_LEN]);
+/* Whether a cell of the two is IPv6's: one of the NATs is for it. Else all is IPv4. */
+bool campaign_sides_ipv6(const struct campaign_side *a, const struct campaign_side *b);
+/* Whether one family will do for both. 0, or -EINVAL with what is wrong, without a place, in err. */
+int campaign_sides_check(const struct campaign_side *a, const struct campaign_side *b, char err[CAMPAIGN_ERROR_LEN]);
 /* How many NATs both share, counted from the outside; a HOME never. */
 size_t campaign_sides_shared(const struct campaign_side *a, const struct campaign_side *b);
 
@@ -290,9 +294,11 @@ struct campaign_hosts {
     struct lab_host *a, *b, *s;
 };
 
-#define CAMPAIGN_SERVER     "192.0.2.1:3478"
-#define CAMPAIGN_SERVER_2   "192.0.2.1:3479"
-#define CAMPAIGN_SERVER_ALT "192.0.2.2"
+/* Where rendezvous runs: two ports of host s's first address, and its second address. */
+struct campaign_server {
+    const char *listen, *listen_2, *alternate;
+};
+const struct campaign_server *campaign_server_of(bool ipv6);
 /* On each of the two addresses; a technique asks for as many as it wants. */
 #define CAMPAIGN_SAMPLE_PORTS "32"
 

@@ -60,9 +60,10 @@ static const char doc[] =
     "  bench lab -a open -b linux-strict        builds it, says how to enter each host, waits for Ctrl-C\n"
     "\n"
     "Host s has 192.0.2.1 and 192.0.2.2; a is 10.1.0.2 behind 198.51.100.1, b is 10.2.0.2 behind 203.0.113.1; "
-    "with profile open they have the outer address themselves, behind @NAT an address in that one's network. The "
-    "commands share this terminal. Everything is gone "
-    "when this program is.\n"
+    "with profile open they have the outer address themselves, behind @NAT an address in that one's network. "
+    "With a profile for IPv6, s has 2001:db8:5::1 and ::2, and a and b are 2001:db8:a::2 and 2001:db8:b::2, where "
+    "nothing "
+    "translates. The commands share this terminal. Everything is gone when this program is.\n"
     "\n"
     "Exit status: 0 the commands of a and b ended with 0 (or you pressed Ctrl-C where there were none); 1 usage or "
     "environment; 2 a command failed.";

@@ -457,6 +457,23 @@ static int check_pair(struct reading *r, size_t i)
     return twice ? refuse(r, r->pairs.line, "the pair %s / %s is there twice", a, b) : 0;
 }
 
+static int check_family(struct reading *r, int line, const struct campaign_side *a, const struct campaign_side *b)
+{
+    char why[CAMPAIGN_ERROR_LEN];
+    return campaign_sides_check(a, b, why) < 0 ? refuse(r, line, "%s", why) : 0;
+}
+
+static int check_families(struct reading *r)
+{
+    const struct campaign_config *c = r->config;
+    int res = 0;
+    for (size_t i = 0; i < c->n_a * c->n_b && res == 0; i++)
+        res = check_family(r, r->a.line, &c->nats_a[i / c->n_b], &c->nats_b[i % c->n_b]);
+    for (size_t i = 0; i < c->n_pairs && res == 0; i++)
+        res = check_family(r, r->pairs.line, &c->pairs[i][0], &c->pairs[i][1]);
+    return res;
+}
+
 static int read_profiles(struct reading *r, const char *dir)
 {
     struct campaign_config *c = r->config;
@@ -474,7 +491,7 @@ static int read_profiles(struct reading *r, const char *dir)
             return -EINVAL;
         c->n_pairs++;
     }
-    return 0;
+    return check_families(r);
 }
 
 static size_t longest_name(const struct campaign_side *list, size_t n)

@@ -5,8 +5,6 @@
 
 #include "bench/campaign/campaign.h"
 
-#define PUBLIC_S "192.0.2.1"
-
 static union base_ep addr(const char *text)
 {
     union base_ep ep = {0};
@@ -15,21 +13,41 @@ static union base_ep addr(const char *text)
     return ep;
 }
 
+const struct campaign_server *campaign_server_of(bool ipv6)
+{
+    static const struct campaign_server servers[2] = {
+        {"192.0.2.1:3478", "192.0.2.1:3479", "192.0.2.2"},
+        {"[2001:db8:5::1]:3478", "[2001:db8:5::1]:3479", "2001:db8:5::2"},
+    };
+    return &servers[ipv6];
+}
+
+/* It has the addresses of both families. */
 static int add_server(struct lab *lab, const struct lab_link *link, struct lab_host **out, char err[LAB_ERROR_LEN])
 {
     static const struct lab_profile none = {.name = "open", .backend = LAB_BACKEND_NONE};
-    union base_ep addrs[] = {addr(PUBLIC_S), addr(CAMPAIGN_SERVER_ALT)};
+    union base_ep addrs[4];
+    for (int ipv6 = 0; ipv6 < 2; ipv6++) {
+        const struct campaign_server *server = campaign_server_of(ipv6);
+        /* Constants above. */
+        (void)base_ep_parse(server->listen, &addrs[2 * ipv6]);
+        addrs[2 * ipv6 + 1] = addr(server->alternate);
+    }
     return lab_add_host(lab, "s", &none, addrs, BASE_ARRAY_LEN(addrs), NULL, link, out, err);
 }
 
 /* ---- the peers ------------------------------------------------------------------------------- */
 
-/* Of each of the two. Documentation networks (RFC 5737) outside, 10/8 inside; the homes differ, so that a private
- * address never works by accident. */
+/* Of each of the two. Documentation networks (RFC 5737, 3849) outside, 10/8 and fd00::/8 inside; the homes differ, so
+ * that a private address never works by accident. */
 static const struct {
     const char *name, *public_addr, *home, *neighbour;
     unsigned last; /* of its address in a carrier's network: a pool's further ones follow it */
-} peers[2] = {{"a", "198.51.100.1", "10.1.0.2", "10.1.0.2", 2}, {"b", "203.0.113.1", "10.2.0.2", "10.1.0.3", 66}};
+    const char *public6, *home6;
+} peers[2] = {
+    {"a", "198.51.100.1", "10.1.0.2", "10.1.0.2", 2, "2001:db8:a::2", "fd00:a::2"},
+    {"b", "203.0.113.1", "10.2.0.2", "10.1.0.3", 66, "2001:db8:b::2", "fd00:b::2"},
+};
 
 /* Inside carriers: 100.80.0.0/24 and so on (RFC 6598). The networks below 100.80 are between a profile and its
  * `under`. */
@@ -112,6 +130,28 @@ static int add_host(struct plan *plan, int who, struct lab_host *above, struct l
     return lab_add(plan->lab, &place, out, err);
 }
 
+/* Over IPv6 each is on its own: carriers are IPv4's. */
+static int add_peers6(struct plan *plan, struct lab_host *out[2], char err[LAB_ERROR_LEN])
+{
+    for (int who = 0; who < 2; who++) {
+        union base_ep outside = addr(peers[who].public6), inside = addr(peers[who].home6);
+        struct lab_place place = {.name = peers[who].name,
+                                  .profile = plan->sides[who]->nats[0],
+                                  .outside = &outside,
+                                  .n_outside = 1,
+                                  .inside = &inside,
+                                  .link = plan->access[who]};
+        int res = plan->sides[who]->n > 1 ? -EINVAL : 0;
+        if (res < 0)
+            snprintf(err, LAB_ERROR_LEN, "%s: what stands behind an '@' is IPv4's", plan->sides[who]->name);
+        if (res == 0)
+            res = lab_add(plan->lab, &place, &out[who], err);
+        if (res < 0)
+            return res;
+    }
+    return 0;
+}
+
 /* What they share from the outside inwards, then each one's own. */
 static int add_peers(struct plan *plan, struct lab_host *out[2], char err[LAB_ERROR_LEN])
 {
@@ -144,7 +184,8 @@ int campaign_hosts_create(struct campaign_hosts *out, struct loop *loop, uint64_
     if (res < 0)
         return res;
     plan.lab = out->lab;
-    res = base_ep_parse(CAMPAIGN_SERVER, &keep);
+    bool ipv6 = campaign_sides_ipv6(nat_a, nat_b);
+    res = base_ep_parse(campaign_server_of(ipv6)->listen, &keep);
     if (res == 0)
         res = lab_set_keep(out->lab, &keep);
     if (res < 0)
@@ -152,7 +193,7 @@ int campaign_hosts_create(struct campaign_hosts *out, struct loop *loop, uint64_
     if (res == 0)
         res = add_server(out->lab, &link->access[CAMPAIGN_S], &out->s, err);
     if (res == 0)
-        res = add_peers(&plan, both, err);
+        res = ipv6 ? add_peers6(&plan, both, err) : add_peers(&plan, both, err);
     out->a = both[0];
     out->b = both[1];
     if (res < 0)

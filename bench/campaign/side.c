@@ -101,3 +101,28 @@ size_t campaign_sides_shared(const struct campaign_side *a, const struct campaig
         n++;
     return n;
 }
+
+bool campaign_sides_ipv6(const struct campaign_side *a, const struct campaign_side *b)
+{
+    const struct campaign_side *const sides[] = {a, b};
+    for (size_t s = 0; s < BASE_ARRAY_LEN(sides); s++)
+        for (size_t i = 0; i < sides[s]->n; i++)
+            if (sides[s]->nats[i] && sides[s]->nats[i]->ipv6)
+                return true;
+    return false;
+}
+
+int campaign_sides_check(const struct campaign_side *a, const struct campaign_side *b, char err[CAMPAIGN_ERROR_LEN])
+{
+    const struct campaign_side *const sides[] = {a, b};
+    if (!campaign_sides_ipv6(a, b))
+        return 0;
+    for (size_t s = 0; s < BASE_ARRAY_LEN(sides); s++)
+        if (sides[s]->n > 1 || sides[s]->nats[0]->backend == LAB_BACKEND_EMULATED)
+            return campaign_fail(
+                -EINVAL, err,
+                "%s / %s: one is for IPv6, and %s for IPv4 only; beside it can stand netfilter routers "
+                "and hosts without one",
+                a->name, b->name, sides[s]->name);
+    return 0;
+}

@@ -250,15 +250,21 @@ static void on_record_line(struct campaign_lines *lines, char *line, size_t len)
     memcpy(w->record + len, "\n", 2);
 }
 
+static const struct campaign_server *server_of(const struct worker *w)
+{
+    return campaign_server_of(campaign_sides_ipv6(w->job->cell->nat_a, w->job->cell->nat_b));
+}
+
 static int start_server(struct worker *w, const char *path)
 {
+    const struct campaign_server *server = server_of(w);
     const char *argv[] = {path,
                           "--listen",
-                          CAMPAIGN_SERVER,
+                          server->listen,
                           "--listen",
-                          CAMPAIGN_SERVER_2,
+                          server->listen_2,
                           "--alternate",
-                          CAMPAIGN_SERVER_ALT,
+                          server->alternate,
                           "--sample-ports",
                           CAMPAIGN_SAMPLE_PORTS,
                           "--json",
@@ -326,7 +332,7 @@ static int start_peer(struct worker *w, struct program *p, struct lab_host *host
     memcpy(options, job->cell->choice->options, sizeof(options));
     add_arg(&a, path);
     add_arg(&a, "--server");
-    add_arg(&a, CAMPAIGN_SERVER);
+    add_arg(&a, server_of(w)->listen);
     add_arg(&a, "--session");
     add_arg(&a, job->cell->name);
     add_arg(&a, "--role");

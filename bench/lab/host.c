@@ -32,15 +32,17 @@ void lab_host_quiet(bool ipv6)
 
 static int tun_configure(struct lab_host *host, const char *dev)
 {
-    /* Behind an emulated NAT the TUN is the host's and not the router's. */
-    const union base_ep *addrs = host->box.n ? &host->own : host->addrs;
-    size_t n = host->box.n ? 1 : host->n_addrs;
+    /* Behind an emulated NAT the TUN is the host's and not the router's. A firewall has no address but its inner one.
+     */
+    bool firewall = lab_host_is_firewalled(host);
+    const union base_ep *addrs = host->box.n ? &host->own : firewall ? &host->addrs[1] : host->addrs;
+    size_t n = host->box.n || firewall ? 1 : host->n_addrs;
     struct lab_nl nl;
     bool routed[2] = {false, false}; /* IPv4, IPv6 */
     int res = lab_nl_open(&nl);
     if (res < 0)
         return res;
-    for (size_t i = 0; i < n && res == 0; i++)
+    for (size_t i = 0; i < n && res == 0 && !firewall; i++)
         res = lab_nl_addr(&nl, dev, &addrs[i], addrs[i].sa.sa_family == AF_INET ? 32 : 128);
     if (res == 0)
         res = lab_nl_link_up(&nl, dev, LAB_TUN_QUEUE);

@@ -132,6 +132,8 @@ void lab_devices_flush(struct lab *lab);
 
 /* Whether it is one of the host's addresses on its outside. */
 bool lab_host_has(const struct lab_host *host, struct lab_addr addr);
+/* Behind a router that filters and does not translate: the host's own address is a public one. */
+bool lab_host_is_firewalled(const struct lab_host *host);
 /* Who is where its outside is: the internet, or the inside of a shared NAT. */
 struct lab_directory *lab_host_network(struct lab_host *host);
 

@@ -75,6 +75,11 @@ bool lab_host_has(const struct lab_host *host, struct lab_addr addr)
     return false;
 }
 
+bool lab_host_is_firewalled(const struct lab_host *host)
+{
+    return host->profile.backend == LAB_BACKEND_NETFILTER && host->profile.mapping == LAB_MAP_NONE;
+}
+
 /* The public addresses of a pool of which the first is given. Returns how many. */
 static size_t pool_addrs(const union base_ep *first, unsigned pool, union base_ep out[LAB_MAX_PUBLIC])
 {
@@ -133,6 +138,17 @@ static int take_outside(struct lab_host *host, const union base_ep *addrs, size_
     return 0;
 }
 
+/* The host's own address is the public one; the router's, beside it in the same network, is public too. */
+static int firewall_facts(struct lab_host *host, const struct lab_place *place, char err[LAB_ERROR_LEN])
+{
+    if (host->shared || place->behind || place->n_outside != 1)
+        return lab_host_fail(host, -EINVAL, "a firewall stands before one host on the internet, with one address", err);
+    union base_ep both[2] = {place->outside[0], lab_gateway_of(&place->outside[0])};
+    host->own = both[0];
+    base_ep_set_port(&host->own, 0);
+    return take_outside(host, both, 2, err);
+}
+
 static int host_facts(struct lab_host *host, const struct lab_place *place, char err[LAB_ERROR_LEN])
 {
     bool has_router = host->profile.backend != LAB_BACKEND_NONE;
@@ -150,6 +166,10 @@ static int host_facts(struct lab_host *host, const struct lab_place *place, char
         n = pool_addrs(outside, lab_box_pool(&host->box), pool);
         outside = pool;
     }
+    if (n > 0 && host->profile.ipv6 && outside[0].sa.sa_family != AF_INET6)
+        return lab_host_fail(host, -EINVAL, "its router is for IPv6", err);
+    if (lab_host_is_firewalled(host))
+        return firewall_facts(host, place, err);
     if (n > 0 && has_router && (!place->inside || place->inside->sa.sa_family != outside[0].sa.sa_family))
         return lab_host_fail(host, -EINVAL, "a private address of the public one's family is needed", err);
     res = take_outside(host, outside, n, err);

@@ -22,8 +22,9 @@
 
 enum lab_backend { LAB_BACKEND_NONE, LAB_BACKEND_NETFILTER, LAB_BACKEND_EMULATED };
 
-/* RFC 4787 section 4.1, as seen from outside; "connection-dependent": a new port even for the same 5-tuple. */
-enum lab_mapping { LAB_MAP_UNSET, LAB_MAP_EI, LAB_MAP_AD, LAB_MAP_APD, LAB_MAP_CONNECTION };
+/* RFC 4787 section 4.1, as seen from outside; "connection-dependent": a new port even for the same 5-tuple; none: a
+ * firewall that translates nothing. */
+enum lab_mapping { LAB_MAP_UNSET, LAB_MAP_EI, LAB_MAP_AD, LAB_MAP_APD, LAB_MAP_CONNECTION, LAB_MAP_NONE };
 /* RFC 4787 section 5. */
 enum lab_filtering { LAB_FILTER_UNSET, LAB_FILTER_EI, LAB_FILTER_AD, LAB_FILTER_APD, LAB_FILTER_LAST };
 /* How an external port is chosen. Preserve: the internal one while it is free, else a random one. Sequential: the last
@@ -70,6 +71,7 @@ struct lab_profile {
     enum lab_mapping mapping;
     enum lab_filtering filtering;
     enum lab_ports ports;
+    bool ipv6; /* it is for IPv6; else for IPv4, a netfilter router for either */
     uint16_t port_lo, port_hi; /* both 0 = the backend's own */
     enum lab_unsolicited unsolicited;
     enum lab_window window;

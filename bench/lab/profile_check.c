@@ -22,7 +22,10 @@ static int check_netfilter(struct profile_reading *r)
     const struct lab_profile *p = r->profile;
     if (need(r, needed, BASE_ARRAY_LEN(needed)) < 0)
         return -EINVAL;
-    if (p->ports == LAB_PORTS_PRESERVE && p->mapping != LAB_MAP_EI)
+    if (p->mapping == LAB_MAP_NONE && p->ports != LAB_PORTS_PRESERVE)
+        return profile_refuse(r, profile_line_of(r, "ports"),
+                              "mapping = none leaves ports as they are: ports = preserve");
+    if (p->ports == LAB_PORTS_PRESERVE && p->mapping != LAB_MAP_EI && p->mapping != LAB_MAP_NONE)
         return profile_refuse(r, profile_line_of(r, "mapping"),
                               "ports = preserve makes mapping = endpoint-independent");
     if (p->ports == LAB_PORTS_RANDOM && p->mapping != LAB_MAP_APD)

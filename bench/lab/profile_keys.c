@@ -48,6 +48,7 @@ static const struct word mapping_words[] = {{"endpoint-independent", LAB_MAP_EI,
                                             {"address-dependent", LAB_MAP_AD, ON_EMULATED},
                                             {"address-and-port-dependent", LAB_MAP_APD, ON_NAT},
                                             {"connection-dependent", LAB_MAP_CONNECTION, ON_EMULATED},
+                                            {"none", LAB_MAP_NONE, ON_NETFILTER},
                                             {NULL, 0, 0}};
 static const struct word filtering_words[] = {{"endpoint-independent", LAB_FILTER_EI, ON_EMULATED},
                                               {"address-dependent", LAB_FILTER_AD, ON_EMULATED},
@@ -61,6 +62,7 @@ static const struct word ports_words[] = {{"preserve", LAB_PORTS_PRESERVE, ON_NA
                                           {"block", LAB_PORTS_BLOCK, ON_EMULATED},
                                           {"band", LAB_PORTS_BAND, ON_EMULATED},
                                           {NULL, 0, 0}};
+static const struct word family_words[] = {{"ipv4", false, ON_NETFILTER}, {"ipv6", true, ON_NETFILTER}, {NULL, 0, 0}};
 static const struct word unsolicited_words[] = {{"drop", LAB_UNSOLICITED_DROP, ON_NAT},
                                                 {"rst", LAB_UNSOLICITED_RST, ON_NAT},
                                                 {"icmp", LAB_UNSOLICITED_ICMP, ON_EMULATED},
@@ -86,8 +88,8 @@ static const struct word pooling_words[] = {
 static const struct word at_cap_words[] = {
     {"drop", LAB_AT_CAP_DROP, ON_EMULATED}, {"evict", LAB_AT_CAP_EVICT, ON_EMULATED}, {NULL, 0, 0}};
 
-static parse_fn parse_text, parse_word, parse_range, parse_seconds, parse_number, parse_step, parse_cross, parse_switch,
-    parse_blacklist, parse_under;
+static parse_fn parse_text, parse_word, parse_family, parse_range, parse_seconds, parse_number, parse_step, parse_cross,
+    parse_switch, parse_blacklist, parse_under;
 
 #define FIELD(f) offsetof(struct lab_profile, f)
 
@@ -124,6 +126,7 @@ static const struct key keys[] = {
      .parse = parse_word,
      .offset = FIELD(window),
      .words = window_words},
+    {.name = "family", .backends = ON_NETFILTER, .parse = parse_family, .words = family_words},
     {.name = "step", .backends = ON_EMULATED, .parse = parse_step},
     {.name = "block-size",
      .backends = ON_EMULATED,
@@ -236,6 +239,18 @@ static int parse_word(struct profile_reading *r, const struct key *key, const ch
     }
     return profile_refuse(r, r->line, "'%s' is no value of %s; use one of: %s", value, key->name,
                           choices(key, backend, list));
+}
+
+static int parse_family(struct profile_reading *r, const struct key *key, const char *value)
+{
+    char list[128];
+    for (const struct word *w = key->words; w->text; w++)
+        if (strcmp(w->text, value) == 0) {
+            r->profile->ipv6 = w->value;
+            return 0;
+        }
+    return profile_refuse(r, r->line, "'%s' is no value of %s; use one of: %s", value, key->name,
+                          choices(key, r->profile->backend, list));
 }
 
 static int parse_range(struct profile_reading *r, const struct key *key, const char *value)

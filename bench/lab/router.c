@@ -35,10 +35,28 @@ static void rules_masquerade(const struct lab_profile *p, char *buf, size_t len)
              p->ports == LAB_PORTS_RANDOM ? " random,fully-random" : "");
 }
 
-static void rules_text(const struct lab_profile *p, char out[RULES_LEN])
+/* What translates: nothing, in a firewall. */
+static void rules_nat(const struct lab_profile *p, char *buf, size_t len)
 {
     char masquerade[96];
     rules_masquerade(p, masquerade, sizeof(masquerade));
+    buf[0] = '\0';
+    if (p->mapping != LAB_MAP_NONE)
+        snprintf(buf, len,
+                 "  chain out {\n"
+                 "    type nat hook postrouting priority srcnat; policy accept;\n"
+                 "    oifname \"" LAB_WAN "\" %s\n"
+                 "    oifname \"" LAB_WAN "\" masquerade\n"
+                 "  }\n",
+                 masquerade);
+}
+
+/* A NAT's unsolicited packets are the router's own (INPUT); a firewall's are the host's (FORWARD). What conntrack calls
+ * INVALID is not translated and so goes nowhere; a firewall has to drop it. */
+static void rules_text(const struct lab_profile *p, char out[RULES_LEN])
+{
+    char nat[512];
+    rules_nat(p, nat, sizeof(nat));
     snprintf(out, RULES_LEN,
              "table inet lab {\n"
              "  counter out {}\n"
@@ -46,23 +64,23 @@ static void rules_text(const struct lab_profile *p, char out[RULES_LEN])
              "  counter unsolicited {}\n"
              "  chain keep {\n"
              "  }\n"
-             "  chain out {\n"
-             "    type nat hook postrouting priority srcnat; policy accept;\n"
-             "    oifname \"" LAB_WAN "\" %s\n"
-             "    oifname \"" LAB_WAN "\" masquerade\n"
-             "  }\n"
+             "%s"
              "  chain through {\n"
              "    type filter hook forward priority filter; policy drop;\n"
+             "%s"
              "    iifname \"" LAB_LAN "\" oifname \"" LAB_WAN "\" jump keep\n"
              "    iifname \"" LAB_LAN "\" oifname \"" LAB_WAN "\" counter name out accept\n"
              "    ct state established,related counter name in accept\n"
+             "    iifname \"" LAB_WAN "\" ct state new counter name unsolicited%s\n"
              "  }\n"
              "  chain in {\n"
              "    type filter hook input priority filter; policy accept;\n"
              "    iifname \"" LAB_WAN "\" ct state != { established, related } counter name unsolicited %s\n"
              "  }\n"
              "}\n",
-             masquerade, p->unsolicited == LAB_UNSOLICITED_RST ? "" : "drop");
+             nat, p->mapping == LAB_MAP_NONE ? "    ct state invalid drop\n" : "",
+             p->unsolicited == LAB_UNSOLICITED_RST ? " meta l4proto tcp reject with tcp reset" : "",
+             p->unsolicited == LAB_UNSOLICITED_RST ? "" : "drop");
 }
 
 static int run_nft(const char *rules, char err[LAB_ERROR_LEN])

@@ -177,6 +177,54 @@ static void ipv6_is_carried_and_translated(void **state)
     world_free(&w);
 }
 
+static bool nothing_comes(struct world *w, int fd)
+{
+    return wait_fd(w, fd, POLLIN, MUST_NOT_NS) == 0;
+}
+
+/* RFC 6092: the host's own address outside, answers let in, strangers not; and the router is there to be seen. */
+static void a_firewall_filters_and_translates_nothing(void **state)
+{
+    (void)state;
+    struct world w = world_new("open", (struct lab_link){0});
+    struct lab_host *a6 = add(&w, "a6", "firewall6", "2001:db8:1::2", "fd00:1::2", (struct lab_link){0});
+    struct lab_host *s6 = add(&w, "s6", "open", "2001:db8:9::9", "fd00:9::2", (struct lab_link){0});
+    int a = sock_in(a6, SOCK_DGRAM, 5000), s = sock_in(s6, SOCK_DGRAM, 1001), other = sock_in(s6, SOCK_DGRAM, 1002);
+    int one = 1, hops = 1;
+    union base_ep want = ep("2001:db8:1::2", 5000), router = ep("2001:db8:1::1", 0);
+    send_to(s, "2001:db8:1::2", 5000);
+    assert_true(nothing_comes(&w, a));
+    send_to(a, "2001:db8:9::9", 1001);
+    union base_ep from = came_from(&w, s);
+    assert_true(base_ep_equal(&from, &want));
+    send_to(other, "2001:db8:1::2", 5000);
+    assert_true(nothing_comes(&w, a));
+    send_to(s, "2001:db8:1::2", 5000);
+    came_from(&w, a);
+    assert_int_equal(setsockopt(a, IPPROTO_IPV6, IPV6_RECVERR, &one, sizeof(one)), 0);
+    assert_int_equal(setsockopt(a, IPPROTO_IPV6, IPV6_UNICAST_HOPS, &hops, sizeof(hops)), 0);
+    send_to(a, "2001:db8:9::9", 1001);
+    from = who_dropped(&w, a);
+    assert_true(base_ep_same_addr(&from, &router));
+    close(a), close(s), close(other);
+    world_free(&w);
+}
+
+static void a_firewall_wants_its_own_family(void **state)
+{
+    (void)state;
+    struct world w = world_new("open", (struct lab_link){0});
+    struct lab_profile p;
+    struct lab_host *host;
+    char err[LAB_ERROR_LEN] = "";
+    union base_ep v4 = ep("198.51.100.77", 0), inside = ep("10.1.0.2", 0);
+    struct lab_link link = {0};
+    assert_int_equal(lab_profile_find("bench/profiles", "firewall6", &p, err), 0);
+    assert_int_equal(lab_add_host(w.lab, "f", &p, &v4, 1, &inside, &link, &host, err), -EINVAL);
+    assert_non_null(strstr(err, "IPv6"));
+    world_free(&w);
+}
+
 /* ---- programs -------------------------------------------------------------------------------- */
 
 static int spawn_sh(struct world *w, struct lab_host *host, const char *script, int out, pid_t *pid, int *pidfd)
@@ -312,10 +360,16 @@ static void destroy_leaves_nothing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(nothing_arrives_early),        cmocka_unit_test(jitter_keeps_order),
-        cmocka_unit_test(loss_and_nowhere_are_counted), cmocka_unit_test(bulk_tcp_is_intact),
-        cmocka_unit_test(ttl_dies_between_the_routers), cmocka_unit_test(ipv6_is_carried_and_translated),
-        cmocka_unit_test(programs_run_in_their_host),   cmocka_unit_test(kill_leaves_nothing),
+        cmocka_unit_test(nothing_arrives_early),
+        cmocka_unit_test(jitter_keeps_order),
+        cmocka_unit_test(loss_and_nowhere_are_counted),
+        cmocka_unit_test(bulk_tcp_is_intact),
+        cmocka_unit_test(ttl_dies_between_the_routers),
+        cmocka_unit_test(ipv6_is_carried_and_translated),
+        cmocka_unit_test(a_firewall_filters_and_translates_nothing),
+        cmocka_unit_test(a_firewall_wants_its_own_family),
+        cmocka_unit_test(programs_run_in_their_host),
+        cmocka_unit_test(kill_leaves_nothing),
         cmocka_unit_test(destroy_leaves_nothing),
     };
     return world_run(tests) ? 1 : 0;

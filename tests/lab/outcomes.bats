@@ -34,6 +34,21 @@ campaign() {
         "$DIR/out/trials.jsonl"
 }
 
+@test "IPv6: two firewalls that translate nothing are crossed by both techniques, and not by the control" {
+    printf '[campaign]\nname = t\nseed = 3\ntrials = 4\ntimeout = 600ms\npairs = firewall6 / firewall6, linux-strict / firewall6\ntechniques = simopen, portspray:punch, none\n[link]\nrtt = 20ms\n[expect]\n*/*/* = 100%%\n*/*/none = 0%%\n' >"$DIR/c.ini"
+    run -0 "$BIN/bench" run "$DIR/c.ini" --out "$DIR/out"
+    jq -e -s 'length == 24 and all(.[]; .a.mapped | startswith("["))' "$DIR/out/trials.jsonl"
+    # Without a translation the public endpoint is the host's own.
+    jq -e -s 'all(.[]; (.b.mapped | startswith("[2001:db8:b::2]:")))' "$DIR/out/trials.jsonl"
+}
+
+@test "a campaign that mixes IPv6 with an emulated NAT is told so" {
+    printf '[campaign]\nname = t\nseed = 3\ntrials = 1\npairs = full-cone / firewall6\ntechniques = none\n[link]\nrtt = 20ms\n' >"$DIR/c.ini"
+    run -1 --separate-stderr "$BIN/bench" run "$DIR/c.ini" --out "$DIR/out"
+    [[ $stderr =~ "full-cone" ]] && [[ $stderr =~ "IPv" ]]
+    [ ! -e "$DIR/out" ]
+}
+
 @test "an expectation that is wrong is found to be wrong" {
     run -2 campaign "linux-random" "portspray:punch" 2 10ms "linux-random/linux-random/* = 100%"
     [[ $output =~ "linux-random/linux-random" ]]

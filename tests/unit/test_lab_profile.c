@@ -384,6 +384,7 @@ static void the_shipped_set(void **state)
         {"linux-random", LAB_PORTS_RANDOM, LAB_UNSOLICITED_DROP, LAB_WINDOW_STRICT, 0},
         {"linux-range", LAB_PORTS_RANDOM, LAB_UNSOLICITED_DROP, LAB_WINDOW_STRICT, 2000},
         {"linux-random-rst", LAB_PORTS_RANDOM, LAB_UNSOLICITED_RST, LAB_WINDOW_STRICT, 0},
+        {"firewall6", LAB_PORTS_PRESERVE, LAB_UNSOLICITED_DROP, LAB_WINDOW_STRICT, 0},
     };
     (void)state;
     for (size_t i = 0; i < BASE_ARRAY_LEN(set); i++) {
