@@ -3,11 +3,13 @@
  * own (a lab with the programs in it), and writes down what came out. Programs are started, never linked.
  *
  *   config.c   campaign.ini -> struct campaign_config       cells.c    config -> cells (pure)
+ *   blocks.c   cells -> ranges of trials, shards (pure)
  *   link.c     [link] -> each host's access link (pure)
  *   side.c     HOME@CARRIER                              hosts.c    the hosts of a cell, and their NATs
  *   worker.c   one range of one cell's trials, in a lab     coordinator.c   the workers, and the only writer
  *   results.c  the folder: run.json, trials.jsonl           resume.c   what a folder already has
- *   summary.c  summary.csv, the table, the expectations     progress.c the status line
+ *   summary.c  summary.csv, the table, the expectations     hlog.c     latency.hlog
+ *   progress.c the status line
  *   cmd_*.c    the subcommands                              main.c     dispatch
  */
 #ifndef BENCH_CAMPAIGN_H
@@ -34,7 +36,9 @@
 #define CAMPAIGN_MAX_TECHNIQUES 32
 #define CAMPAIGN_MAX_LINKS      32
 #define CAMPAIGN_MAX_EXPECT     64
+#define CAMPAIGN_MAX_BUDGETS    64
 #define CAMPAIGN_MAX_TRIALS     1000000
+#define CAMPAIGN_MAX_WARMUP     100
 #define CAMPAIGN_MAX_PARALLEL   512
 
 /* Fills err and returns res. */
@@ -80,13 +84,25 @@ int campaign_choice_parse(const char *text, struct campaign_choice *out, char er
 
 /* ---- the campaign file (config.c, values.c) -------------------------------------------------- */
 
+/* Cells whose NATs, technique and link match these globs. */
+struct campaign_pattern {
+    char nat_a[96], nat_b[96], technique[96], link[96];
+};
+
+/* Instead of the campaign's `trials`, for the cells that match. The last line that matches a cell rules. */
+struct campaign_budget {
+    char text[160]; /* as it was written */
+    struct campaign_pattern cells;
+    uint64_t trials;
+};
+
 /* About: the rate lies in the cell's 99.9 % Wilson interval. Predicted: so does the mean of what the plans said. */
 enum campaign_op { CAMPAIGN_EXACTLY, CAMPAIGN_AT_LEAST, CAMPAIGN_AT_MOST, CAMPAIGN_ABOUT, CAMPAIGN_PREDICTED };
 
-/* A control: cells that match all four globs must have this success rate. The last line that matches a cell rules. */
+/* A control: cells that match must have this success rate. The last line that matches a cell rules. */
 struct campaign_expect {
     char text[160]; /* "open/open/simopen = 100%" as written */
-    char nat_a[96], nat_b[96], technique[96], link[96];
+    struct campaign_pattern cells;
     enum campaign_op op;
     double rate; /* 0 to 1 */
     int line;
@@ -164,7 +180,10 @@ struct campaign_config {
     char path[PATH_MAX];
     char name[64];
     uint64_t seed;
-    uint64_t trials;
+    uint64_t trials;     /* a cell; with until_width the most */
+    uint64_t warmup;     /* trials of each worker before those that count */
+    uint64_t block;      /* trials that one worker makes in one go */
+    double until_width;  /* of a cell's 95 % Wilson interval, which ends its trials; 0 = none */
     uint64_t timeout_ns; /* of one punch */
     uint64_t parallel;   /* cells at once; 0 = auto */
     struct campaign_profiles profiles;
@@ -178,6 +197,8 @@ struct campaign_config {
     size_t n_links;
     struct campaign_expect expects[CAMPAIGN_MAX_EXPECT];
     size_t n_expects;
+    struct campaign_budget budgets[CAMPAIGN_MAX_BUDGETS];
+    size_t n_budgets;
 };
 
 /* Reads a campaign and the profiles it names. 0, or -errno with err filled. */
@@ -187,6 +208,9 @@ int campaign_config_read(const char *path, const char *profile_dir, struct campa
 int campaign_parse_percent(const char *text, double *out);
 /* "64M", "1G", "500k", "4096": bytes, by powers of 1024. 0, or -EINVAL. */
 int campaign_parse_size(const char *text, uint64_t *out);
+/* PATTERN/PATTERN/PATTERN[/PATTERN] and a number of trials. 0, or -EINVAL with err filled (without a place). */
+int campaign_budget_parse(const char *pattern, const char *value, struct campaign_budget *out,
+                          char err[CAMPAIGN_ERROR_LEN]);
 /* PATTERN/PATTERN/PATTERN[/PATTERN] and "100%", ">= 99%", "<= 1%", "~ 25%" or "predicted". 0, or -EINVAL with err
  * filled (without a place). */
 int campaign_expect_parse(const char *pattern, const char *value, struct campaign_expect *out,
@@ -199,7 +223,8 @@ struct campaign_cell {
     const struct campaign_side *nat_a, *nat_b;
     const struct campaign_choice *choice;
     const struct campaign_link *link;
-    uint64_t seed; /* 53 bits, so that every JSON reader has it exactly */
+    uint64_t trials; /* at most, numbered from the campaign's `warmup` on */
+    uint64_t seed;   /* 53 bits, so that every JSON reader has it exactly */
 };
 
 /* All cells whose name matches the glob (NULL = all), in the order of the file. The array is the caller's; it points
@@ -212,34 +237,83 @@ const struct campaign_expect *campaign_expect_for(const struct campaign_config *
 /* ---- what was measured (tally.c; pure) ------------------------------------------------------- */
 
 struct campaign_tally {
-    bool *done; /* by trial */
-    uint64_t trials, measured;
+    uint64_t first, trials; /* which there are: first .. first + trials - 1 */
+    bool *done;             /* from `first` on */
+    bool *mine;             /* which of them this run is to measure; NULL: all */
+    uint64_t measured;
     uint64_t outcomes[RECORD_OUTCOMES];
     uint64_t *connect_ns; /* of the successes */
     size_t n_connect;
+    uint64_t total_ns;                     /* of all of them together */
     uint64_t unmeasured;                   /* recorded as errors because the cell's programs failed */
     struct record_calibration calibration; /* of the trials whose plan predicted something and tried it */
 };
 
-int campaign_tally_init(struct campaign_tally *t, uint64_t trials);
+int campaign_tally_init(struct campaign_tally *t, uint64_t first, uint64_t trials);
 void campaign_tally_free(struct campaign_tally *t);
 /* 0; -ERANGE for a trial that the campaign does not have; -EEXIST for one that is there already. */
 int campaign_tally_add(struct campaign_tally *t, const struct record_view *view);
-/* The first run of missing trials at or after `from`: first and count. False when there is none. */
+/* Whether this cell has such a trial, and it is there. */
+bool campaign_tally_has(const struct campaign_tally *t, uint64_t trial);
+/* The first run of missing trials at or after `from` that are this run's: first and count. False: there is none. */
 bool campaign_tally_missing(const struct campaign_tally *t, uint64_t from, uint64_t *first, uint64_t *count);
+/* How many trials are this run's to measure, those that are there included. */
+uint64_t campaign_tally_mine(const struct campaign_tally *t);
+
+/* ---- ranges of trials (blocks.c; pure) ------------------------------------------------------- */
+
+/* What one worker makes in one go. A cell's trials are cut every config->block, so that long cells can be measured at
+ * several places at once, lie all over the campaign's time, and be split among machines. */
+struct campaign_range {
+    size_t cell;
+    uint64_t first, count;
+};
+
+/* I/N, from 1/1; 0/0 = all of the campaign. */
+struct campaign_shard {
+    uint64_t index, count;
+};
+
+/* "2/4". 0, or -EINVAL. */
+int campaign_shard_parse(const char *text, struct campaign_shard *out);
+/* Marks what is the shard's: blocks in a random order that the campaign's seed decides, dealt out in turn, so that the
+ * shards together are exactly the campaign. With until_width whole cells are, for only who has seen all of a cell's
+ * trials knows when to end. 0, or -ENOMEM. */
+int campaign_shard_mark(const struct campaign_config *config, struct campaign_tally *tallies, size_t n,
+                        struct campaign_shard shard);
+/* What is missing of a cell and may be started, from *from on, at most to the end of its block; *from is moved on. With
+ * until_width a cell's blocks come one after the other, and it ends with the first one after which the 95 % Wilson
+ * interval of all its trials is at most so wide. False: nothing. */
+bool campaign_range_next(const struct campaign_config *config, const struct campaign_tally *t, uint64_t *from,
+                         uint64_t *first, uint64_t *count);
+/* How many trials a cell will have, as far as can be told: with until_width, if its rate stays as it is. */
+uint64_t campaign_trials_expected(const struct campaign_config *config, const struct campaign_tally *t);
 
 /* ---- the folder (results.c, resume.c) -------------------------------------------------------- */
 
 struct campaign_results {
     char dir[PATH_MAX];
-    int trials_fd; /* appended to; locked against a second writer */
+    int trials_fd;       /* appended to; locked against a second writer */
+    uint64_t started_ms; /* as its run.json says */
 };
 
 /* run.json: what will be measured, and on what. New reference. */
 json_t *campaign_run_json(const struct campaign_config *config, const struct campaign_cell *cells, size_t n,
                           const char *filter, const char *profile_dir, const char *loop_features);
-/* Says how two run.json differ in what is measured. True when they are one campaign. */
+/* Says how two run.json differ in what is measured. True when they are one campaign; which shard it is, is not looked
+ * at. */
 bool campaign_run_same(const json_t *there, const json_t *here, char err[CAMPAIGN_ERROR_LEN]);
+/* Which shard; 0/0 for the whole. */
+struct campaign_shard campaign_run_shard(const json_t *run);
+void campaign_run_set_shard(json_t *run, struct campaign_shard shard);
+/* When it was started, ms since the epoch; 0 where it does not say. */
+uint64_t campaign_run_started_ms(const json_t *run);
+
+typedef int campaign_write_fn(FILE *out, const void *what);
+/* DIR/NAME anew, in whole or not at all: `write` writes all of it, and gives 0 or -errno. 0, or -errno. */
+int campaign_file_replace(const char *dir, const char *name, campaign_write_fn *write, const void *what);
+/* run.json. */
+int campaign_run_write(const char *dir, const json_t *run);
 
 /* Makes the folder with run.json and an empty trials.jsonl; or, to resume, opens one that is of the same campaign and
  * counts what is there into the tallies (one a cell). A torn last line is cut off. 0, or -errno with err filled. */
@@ -263,11 +337,18 @@ int campaign_summary_write(const char *dir, const struct campaign_cell *cells, c
 void campaign_summary_csv(FILE *out, const struct campaign_cell *cells, const struct campaign_tally *tallies, size_t n);
 void campaign_summary_table(FILE *out, const struct campaign_cell *cells, const struct campaign_tally *tallies,
                             size_t n);
-/* One line on `out` for each cell that is not as expected; how many. Cells without a trial are not judged. */
 /* Predicted probabilities beside what came out, by tenths, and the Brier score; nothing where nothing was predicted. */
 void campaign_summary_calibration(FILE *out, const struct campaign_tally *tallies, size_t n);
+/* One line on `out` for each cell that is not as expected; how many. Cells without a trial are not judged. */
 size_t campaign_summary_check(FILE *out, const struct campaign_config *config, const struct campaign_cell *cells,
                               const struct campaign_tally *tallies, size_t n);
+
+/* ---- latency.hlog (hlog.c) ------------------------------------------------------------------- */
+
+/* latency.hlog into dir, in whole or not at all: a line a cell, tagged with its name, of the successes' connect_ns.
+ * It starts at started_ms (since the epoch); a line's length is the sum of its trials' total_ns. 0, or -errno. */
+int campaign_hlog_write(const char *dir, uint64_t started_ms, const struct campaign_cell *cells,
+                        const struct campaign_tally *tallies, size_t n);
 
 /* ---- progress (progress.c) ------------------------------------------------------------------- */
 
@@ -329,13 +410,14 @@ json_t *campaign_nats_json(struct lab *lab);
 /* Puts that into a record, a JSON object in a line of its own on the heap, as its last member. 0, or -errno. */
 int campaign_nats_append(struct lab *lab, char **record);
 
-/* Trials first .. first + count - 1 of one cell. */
+/* Trials first .. first + count - 1 of one cell. Trials are numbered from config->warmup on, so that those of the
+ * warm-up have numbers, too: first - warmup .. first - 1. */
 struct campaign_job {
     const struct campaign_config *config;
     const struct campaign_cell *cell;
     const char *program_dir;
     struct campaign_pcap pcap;
-    uint64_t first, count;
+    uint64_t first, count; /* those that count; config->warmup others come before them */
 };
 
 /* What a worker writes: a line that begins with '{' is a joint record, one with '!' says what failed, '+' that its lab
@@ -358,15 +440,16 @@ struct campaign_run {
     struct campaign_pcap pcap;
     struct campaign_results *results;
     struct loop *loop;
-    size_t parallel;
+    size_t parallel; /* workers at once */
     /* what came of it */
     int signal;        /* stopped by it; 0 = ran to the end */
+    int err;           /* stopped by an error, -errno; 0 = none */
     size_t unmeasured; /* cells with trials that could not be measured */
     uint64_t late_ns;  /* how late the lab's packets were: the median over the jobs of their 99th percentiles */
 };
 
-/* How many cells to run at once on this machine. */
-size_t campaign_auto_parallel(size_t cells);
+/* How many workers to run at once on this machine, of so many that there are to run. */
+size_t campaign_auto_parallel(size_t ranges);
 /* Measures all that is missing. 0, or -errno when it had to stop (the reason has been said). */
 int campaign_coordinate(struct campaign_run *run);
 

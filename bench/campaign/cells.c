@@ -13,12 +13,27 @@ static uint64_t cell_seed(uint64_t seed, const char *name)
     return base_rng_u64(&rng) >> 11;
 }
 
+static bool matches(const struct campaign_pattern *p, const struct campaign_cell *cell)
+{
+    return fnmatch(p->nat_a, cell->nat_a->name, 0) == 0 && fnmatch(p->nat_b, cell->nat_b->name, 0) == 0 &&
+           fnmatch(p->technique, cell->choice->label, 0) == 0 && fnmatch(p->link, cell->link->label, 0) == 0;
+}
+
+static uint64_t trials_for(const struct campaign_config *c, const struct campaign_cell *cell)
+{
+    for (size_t i = c->n_budgets; i > 0; i--)
+        if (matches(&c->budgets[i - 1].cells, cell))
+            return c->budgets[i - 1].trials;
+    return c->trials;
+}
+
 static void fill(const struct campaign_config *c, const struct campaign_side *a, const struct campaign_side *b,
                  const struct campaign_choice *choice, const struct campaign_link *link, struct campaign_cell *out)
 {
     *out = (struct campaign_cell){.nat_a = a, .nat_b = b, .choice = choice, .link = link};
     snprintf(out->name, sizeof(out->name), "%s/%s/%s/%s", a->name, b->name, choice->label, link->label);
     out->seed = cell_seed(c->seed, out->name);
+    out->trials = trials_for(c, out);
 }
 
 /* The i-th pair of NATs: each of the one list with each of the other, then those that were named. */
@@ -57,11 +72,8 @@ int campaign_expand(const struct campaign_config *c, const char *filter, struct 
 const struct campaign_expect *campaign_expect_for(const struct campaign_config *config,
                                                   const struct campaign_cell *cell)
 {
-    for (size_t i = config->n_expects; i > 0; i--) {
-        const struct campaign_expect *e = &config->expects[i - 1];
-        if (fnmatch(e->nat_a, cell->nat_a->name, 0) == 0 && fnmatch(e->nat_b, cell->nat_b->name, 0) == 0 &&
-            fnmatch(e->technique, cell->choice->label, 0) == 0 && fnmatch(e->link, cell->link->label, 0) == 0)
-            return e;
-    }
+    for (size_t i = config->n_expects; i > 0; i--)
+        if (matches(&config->expects[i - 1].cells, cell))
+            return &config->expects[i - 1];
     return NULL;
 }

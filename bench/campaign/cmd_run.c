@@ -24,6 +24,7 @@ enum {
     KEY_PARALLEL,
     KEY_SEED,
     KEY_FILTER,
+    KEY_SHARD,
     KEY_PROFILES,
     KEY_PCAP,
     KEY_PCAP_LIMIT
@@ -32,6 +33,7 @@ enum {
 struct options {
     const char *campaign, *out, *filter;
     uint64_t trials, parallel, seed;
+    struct campaign_shard shard;
     struct campaign_common common;
     bool resume, has_trials, has_parallel, has_seed;
 };
@@ -39,7 +41,8 @@ struct options {
 static const struct argp_option option_table[] = {
     {"out", KEY_OUT, "DIR", 0, "where the results go (results/NAME-TIME)", 1},
     {"resume", KEY_RESUME, NULL, 0, "go on with what DIR has: measures exactly what is missing", 1},
-    {"trials", KEY_TRIALS, "N", 0, "trials a cell, instead of the file's", 2},
+    {"shard", KEY_SHARD, "I/N", 0, "only the I-th of N parts of the campaign, for one of N machines", 1},
+    {"trials", KEY_TRIALS, "N", 0, "trials of each cell, instead of the file's", 2},
     {"parallel", KEY_PARALLEL, "N", 0, "cells at once, or auto, instead of the file's", 2},
     {"seed", KEY_SEED, "N", 0, "instead of the file's", 2},
     {"filter", KEY_FILTER, "GLOB", 0, "only the cells whose name (NAT-A/NAT-B/TECHNIQUE/LINK) matches", 2},
@@ -54,9 +57,10 @@ static const char doc[] =
     "  bench run quick --filter '*/portspray-punch/*'   only some of its cells\n"
     "  bench run my.ini --out r1                        your own campaign, into r1\n"
     "  bench run my.ini --out r1 --resume               go on after an interruption\n"
+    "  bench run my.ini --out s2 --shard 2/4            the second of four machines; then: bench merge\n"
     "\n"
-    "Into DIR go run.json (what was measured, on what), trials.jsonl (a line a trial, written as it happens) and "
-    "summary.csv; results/FORMATS.md describes them. Needs root, or unprivileged user namespaces.\n"
+    "Into DIR go run.json (what was measured, on what), trials.jsonl (a line a trial, written as it happens), "
+    "summary.csv and latency.hlog; results/FORMATS.md describes them. Needs root, or unprivileged user namespaces.\n"
     "\n"
     "Exit status: 0 measured, and the campaign's expectations hold; 1 usage or environment, nothing was started; 2 "
     "an expectation does not hold, cells could not be measured, or it was interrupted. A trial that fails is a "
@@ -97,6 +101,10 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
     case KEY_SEED:
         parse_number(state, "seed", arg, 0, (1ULL << 53) - 1, &o->seed);
         o->has_seed = true;
+        return 0;
+    case KEY_SHARD:
+        if (campaign_shard_parse(arg, &o->shard) < 0)
+            argp_error(state, "--shard %s: write I/N, like 1/4 for the first of four", arg);
         return 0;
     case KEY_FILTER:
         o->filter = arg;
@@ -167,8 +175,10 @@ static int read_plan(struct plan *p)
         base_error("%s", err);
         return res;
     }
-    if (o->has_trials)
+    if (o->has_trials) {
         p->config.trials = o->trials;
+        p->config.n_budgets = 0;
+    }
     if (o->has_parallel)
         p->config.parallel = o->parallel;
     if (o->has_seed)
@@ -186,7 +196,9 @@ static int make_tallies(struct plan *p)
     p->tallies = calloc(p->n, sizeof(*p->tallies));
     int res = p->tallies ? 0 : -ENOMEM;
     for (size_t i = 0; res == 0 && i < p->n; i++)
-        res = campaign_tally_init(&p->tallies[i], p->config.trials);
+        res = campaign_tally_init(&p->tallies[i], p->config.warmup, p->cells[i].trials);
+    if (res == 0)
+        res = campaign_shard_mark(&p->config, p->tallies, p->n, p->options.shard);
     if (res < 0)
         base_error("no memory for %zu cells of %llu trials", p->n, (unsigned long long)p->config.trials);
     return res;
@@ -222,6 +234,7 @@ static int open_results(struct plan *p, struct loop *loop, struct campaign_resul
         base_error("no memory");
         return -ENOMEM;
     }
+    campaign_run_set_shard(run, p->options.shard);
     int res = campaign_results_open(results, p->options.out ? p->options.out : out, p->options.resume, run, p->cells,
                                     p->tallies, p->n, err);
     json_decref(run);
@@ -238,17 +251,52 @@ static uint64_t measured(const struct plan *p)
     return n;
 }
 
+static uint64_t expected(const struct plan *p)
+{
+    uint64_t n = 0;
+    for (size_t i = 0; i < p->n; i++)
+        n += campaign_trials_expected(&p->config, &p->tallies[i]);
+    return n;
+}
+
+/* How many ranges one worker each could be given. */
+static size_t count_ranges(const struct plan *p)
+{
+    size_t ranges = 0;
+    for (size_t i = 0; i < p->n; i++) {
+        uint64_t from = 0, first, count;
+        while (campaign_range_next(&p->config, &p->tallies[i], &from, &first, &count))
+            ranges++;
+    }
+    return ranges ? ranges : 1;
+}
+
 static void say_how_to_resume(const struct plan *p, const struct campaign_run *run)
 {
     base_warn("%s; %llu of %llu trials are in %s; go on with the same command and --out %s --resume",
               run->signal ? strsignal(run->signal) : "stopped", (unsigned long long)measured(p),
-              (unsigned long long)(p->n * p->config.trials), run->results->dir, run->results->dir);
+              (unsigned long long)expected(p), run->results->dir, run->results->dir);
+}
+
+/* What is made of all trials anew. 0, or -errno: said on stderr. */
+static int derive(const struct plan *p, const struct campaign_results *r)
+{
+    const char *name = "summary.csv";
+    int res = campaign_summary_write(r->dir, p->cells, p->tallies, p->n);
+    if (res == 0) {
+        name = "latency.hlog";
+        res = campaign_hlog_write(r->dir, r->started_ms, p->cells, p->tallies, p->n);
+    }
+    if (res < 0)
+        base_error("%s/%s cannot be written: %s; --resume makes it once it can be", r->dir, name, strerror(-res));
+    return res;
 }
 
 /* Everything that people read; the exit status. */
 static int conclude(const struct plan *p, const struct campaign_run *run, bool complete)
 {
-    int res = campaign_summary_write(run->results->dir, p->cells, p->tallies, p->n);
+    /* What could not be written has been said; of the rest nothing would find place either. */
+    int res = run->err ? run->err : derive(p, run->results);
     campaign_summary_table(stdout, p->cells, p->tallies, p->n);
     campaign_summary_calibration(stdout, p->tallies, p->n);
     size_t violated = campaign_summary_check(stdout, &p->config, p->cells, p->tallies, p->n);
@@ -256,14 +304,12 @@ static int conclude(const struct plan *p, const struct campaign_run *run, bool c
         printf("%zu cells could not be measured completely: see above\n", run->unmeasured);
     printf("results: %s\n", run->results->dir);
     fflush(stdout);
-    if (res < 0)
-        base_error("%s/summary.csv cannot be written: %s", run->results->dir, strerror(-res));
     if (run->late_ns > LATE_NS)
         base_warn(
             "the machine was busy: in half of the cells the lab's packets were at times %.1f ms late or more, which "
             "is in the slow tail of the latencies; use --parallel with less than %zu",
             (double)run->late_ns / (double)BASE_NS_PER_MS, run->parallel);
-    if (!complete)
+    if (!complete && !run->err)
         say_how_to_resume(p, run);
     return complete && res == 0 && !violated && !run->unmeasured ? BASE_EXIT_OK : BASE_EXIT_FAILED;
 }
@@ -271,8 +317,8 @@ static int conclude(const struct plan *p, const struct campaign_run *run, bool c
 static size_t parallel_of(const struct plan *p)
 {
     if (!p->config.parallel)
-        return campaign_auto_parallel(p->n);
-    return p->config.parallel < p->n ? (size_t)p->config.parallel : p->n;
+        return campaign_auto_parallel(count_ranges(p));
+    return p->config.parallel < count_ranges(p) ? (size_t)p->config.parallel : count_ranges(p);
 }
 
 static int check_open_files(const struct plan *p)
@@ -317,7 +363,7 @@ static int run_plan(struct plan *p)
     int res = campaign_program_dir(p->program_dir);
     if (res < 0)
         base_error("this program's own place is not to be found: %s", strerror(-res));
-    if (res < 0 || read_plan(p) < 0 || check_programs(p) < 0 || check_open_files(p) < 0 || make_tallies(p) < 0 ||
+    if (res < 0 || read_plan(p) < 0 || check_programs(p) < 0 || make_tallies(p) < 0 || check_open_files(p) < 0 ||
         campaign_pcap_prepare(&p->options.common.pcap) < 0)
         return BASE_EXIT_USAGE;
     if (lab_enter(err) < 0) {

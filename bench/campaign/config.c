@@ -8,6 +8,8 @@
 
 #include "bench/campaign/campaign.h"
 
+/* Long enough that building the lab and starting the programs (some 60 ms of a processor) weighs little. */
+#define DEFAULT_BLOCK 50
 /* The punch's own deadline. */
 #define TIMEOUT_MIN_NS (10 * BASE_NS_PER_MS)
 #define TIMEOUT_MAX_NS (3600 * BASE_NS_PER_S)
@@ -62,15 +64,23 @@ struct reading {
     bool failed;
 };
 
-static set_fn set_name, set_seed, set_trials, set_timeout, set_parallel, set_nats, set_nats_a, set_nats_b, set_pairs,
-    set_techniques;
+static set_fn set_name, set_seed, set_trials, set_warmup, set_block, set_until_width, set_timeout, set_parallel,
+    set_nats, set_nats_a, set_nats_b, set_pairs, set_techniques;
 
 static const struct key keys[] = {
-    {"campaign", "name", set_name, true, false},          {"campaign", "seed", set_seed, false, false},
-    {"campaign", "trials", set_trials, true, false},      {"campaign", "timeout", set_timeout, false, false},
-    {"campaign", "parallel", set_parallel, false, false}, {"campaign", "nats", set_nats, false, true},
-    {"campaign", "nats-a", set_nats_a, false, true},      {"campaign", "nats-b", set_nats_b, false, true},
-    {"campaign", "pairs", set_pairs, false, true},        {"campaign", "techniques", set_techniques, true, true},
+    {"campaign", "name", set_name, true, false},
+    {"campaign", "seed", set_seed, false, false},
+    {"campaign", "trials", set_trials, true, false},
+    {"campaign", "timeout", set_timeout, false, false},
+    {"campaign", "warmup", set_warmup, false, false},
+    {"campaign", "block", set_block, false, false},
+    {"campaign", "until-width", set_until_width, false, false},
+    {"campaign", "parallel", set_parallel, false, false},
+    {"campaign", "nats", set_nats, false, true},
+    {"campaign", "nats-a", set_nats_a, false, true},
+    {"campaign", "nats-b", set_nats_b, false, true},
+    {"campaign", "pairs", set_pairs, false, true},
+    {"campaign", "techniques", set_techniques, true, true},
 };
 #define N_KEYS BASE_ARRAY_LEN(keys)
 _Static_assert(N_KEYS <= 16, "struct reading has too few key_lines");
@@ -121,6 +131,24 @@ static int set_seed(struct reading *r, const char *value)
 static int set_trials(struct reading *r, const char *value)
 {
     return set_u64(r, "trials", value, 1, CAMPAIGN_MAX_TRIALS, &r->config->trials);
+}
+
+static int set_warmup(struct reading *r, const char *value)
+{
+    return set_u64(r, "warmup", value, 0, CAMPAIGN_MAX_WARMUP, &r->config->warmup);
+}
+
+static int set_block(struct reading *r, const char *value)
+{
+    return set_u64(r, "block", value, 1, CAMPAIGN_MAX_TRIALS, &r->config->block);
+}
+
+static int set_until_width(struct reading *r, const char *value)
+{
+    double *width = &r->config->until_width;
+    if (campaign_parse_percent(value, width) < 0 || *width <= 0 || *width >= 1)
+        return refuse(r, r->line, "'until-width = %.40s': write a percentage, over 0%% and under 100%%", value);
+    return 0;
 }
 
 static int set_parallel(struct reading *r, const char *value)
@@ -269,6 +297,18 @@ static int add_expect(struct reading *r, const char *pattern, const char *value)
     return 0;
 }
 
+static int add_budget(struct reading *r, const char *pattern, const char *value)
+{
+    struct campaign_config *c = r->config;
+    char why[CAMPAIGN_ERROR_LEN];
+    if (c->n_budgets == CAMPAIGN_MAX_BUDGETS)
+        return refuse(r, r->line, "more than %d lines in [trials]", CAMPAIGN_MAX_BUDGETS);
+    if (campaign_budget_parse(pattern, value, &c->budgets[c->n_budgets], why) < 0)
+        return refuse(r, r->line, "%s", why);
+    c->n_budgets++;
+    return 0;
+}
+
 /* ---- links ----------------------------------------------------------------------------------- */
 
 /* "link", or "link NAME" with one name: what stands behind "link". NULL for another section. */
@@ -375,11 +415,11 @@ static int no_key(struct reading *r, const char *section, const char *name)
 {
     if (strcmp(section, "campaign") != 0)
         return *section ? refuse(r, r->line,
-                                 "there is no section [%.40s]; use [campaign], [link], [link NAME], [technique LABEL] "
-                                 "or [expect]",
+                                 "there is no section [%.40s]; use [campaign], [link], [link NAME], [technique LABEL], "
+                                 "[trials] or [expect]",
                                  section)
                         : refuse(r, r->line, "'%.40s' stands before any section; begin with [campaign]", name);
-    char names[160] = "";
+    char names[200] = "";
     for (size_t i = 0; i < N_KEYS; i++)
         if (strcmp(keys[i].section, section) == 0)
             snprintf(names + strlen(names), sizeof(names) - strlen(names), "%s%s", *names ? ", " : "", keys[i].name);
@@ -392,6 +432,8 @@ static int on_key(void *user, const char *section, const char *name, const char 
     struct reading *r = user;
     if (strcmp(section, "expect") == 0)
         return add_expect(r, name, value) == 0;
+    if (strcmp(section, "trials") == 0)
+        return add_budget(r, name, value) == 0;
     if (link_of_section(section))
         return set_link(r, section, name, value) == 0;
     if (label_of_section(section))
@@ -576,7 +618,7 @@ int campaign_config_read(const char *path, const char *profile_dir, struct campa
     struct reading *r = calloc(1, sizeof(*r));
     if (!r)
         return campaign_fail(-ENOMEM, err, "no memory");
-    *out = (struct campaign_config){.seed = 1, .timeout_ns = 2 * BASE_NS_PER_S};
+    *out = (struct campaign_config){.seed = 1, .block = DEFAULT_BLOCK, .timeout_ns = 2 * BASE_NS_PER_S};
     r->path = path;
     r->config = out;
     r->err = err;

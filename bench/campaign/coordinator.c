@@ -22,15 +22,14 @@
 
 /* Cells mostly wait for packets that are on their way: with twelve a core at RTT 40 ms a processor is idle for nine
  * tenths of the time, and median latencies are as with six. */
-#define CELLS_PER_CPU 12
-#define ATTEMPTS      2
-#define STATUS_NS     (200 * BASE_NS_PER_MS)
+#define WORKERS_PER_CPU 12
+#define ATTEMPTS        2
+#define STATUS_NS       (200 * BASE_NS_PER_MS)
 /* So many failed workers before the first record mean that nothing works here: the rest is not tried. */
 #define HOPELESS 4
 
 struct job {
-    size_t cell;
-    uint64_t first, count;
+    struct campaign_range range;
     unsigned attempt;
     bool lost; /* not all of it was measured, and it is not tried again */
 };
@@ -56,6 +55,7 @@ struct coordinator {
     struct slot *slots;
     struct job *jobs; /* a queue: next to take, end */
     size_t next, end, cap;
+    struct base_rng order;
     size_t running, starting, max_starting;
     uint64_t *late; /* of each job that told */
     size_t n_late;
@@ -63,6 +63,7 @@ struct coordinator {
     uint64_t proven;   /* of those, what workers measured in this run */
     uint64_t failures; /* of workers */
     bool *unmeasured;  /* by cell */
+    size_t *pending;   /* by cell: jobs that have not ended */
     bool hopeless;
     bool over; /* no operation is started any more */
     int err;   /* why it had to stop */
@@ -79,12 +80,12 @@ static size_t count_cpus(void)
     return sched_getaffinity(0, sizeof(set), &set) == 0 ? (size_t)CPU_COUNT(&set) : 1;
 }
 
-size_t campaign_auto_parallel(size_t cells)
+size_t campaign_auto_parallel(size_t ranges)
 {
-    size_t n = count_cpus() * CELLS_PER_CPU;
+    size_t n = count_cpus() * WORKERS_PER_CPU;
     if (n > CAMPAIGN_MAX_PARALLEL)
         n = CAMPAIGN_MAX_PARALLEL;
-    return n < cells ? n : cells;
+    return n < ranges ? n : ranges;
 }
 
 static bool stopping(const struct coordinator *c)
@@ -143,18 +144,19 @@ static int keep_record(struct coordinator *c, struct campaign_tally *tally, cons
 static void say(struct coordinator *c, const struct slot *slot, const char *what)
 {
     campaign_progress_hide(&c->progress);
-    base_warn("%s: %s", c->run->cells[slot->job.cell].name, what);
+    base_warn("%s: %s", c->run->cells[slot->job.range.cell].name, what);
 }
 
 static void take_record(struct slot *slot, char *line, size_t len)
 {
     struct coordinator *c = slot->c;
-    struct campaign_tally *tally = &c->run->tallies[slot->job.cell];
+    struct campaign_tally *tally = &c->run->tallies[slot->job.range.cell];
     struct record_view view;
     int res = record_view_parse(line, len, &view);
     /* The worker has looked at it already: this guards the file against a worker that went wrong. */
-    if (res < 0 || strcmp(view.cell, c->run->cells[slot->job.cell].name) != 0 || view.trial >= tally->trials ||
-        tally->done[view.trial]) {
+    if (res < 0 || strcmp(view.cell, c->run->cells[slot->job.range.cell].name) != 0 ||
+        view.trial < slot->job.range.first || view.trial - slot->job.range.first >= slot->job.range.count ||
+        campaign_tally_has(tally, view.trial)) {
         say(c, slot, "its worker wrote a record that is not its own");
         slot->refused = true;
         return;
@@ -216,42 +218,52 @@ static int grow_jobs(struct coordinator *c)
     return 0;
 }
 
-static int add_job(struct coordinator *c, struct job job)
+static int add_job(struct coordinator *c, struct campaign_range range, unsigned attempt)
 {
     int res = c->end == c->cap ? grow_jobs(c) : 0;
-    if (res == 0)
-        c->jobs[c->end++] = job;
-    return res;
+    if (res < 0)
+        return res;
+    /* Anywhere among those that wait: cells and their ranges are started in a random order, so that what drifts on
+     * this machine does not line up with them. */
+    size_t at = c->next + (size_t)base_rng_below(&c->order, c->end - c->next + 1);
+    c->jobs[c->end] = c->jobs[at];
+    c->jobs[at] = (struct job){.range = range, .attempt = attempt};
+    c->end++;
+    c->pending[range.cell]++;
+    return 0;
 }
 
-/* What is missing of a cell between two trials, one job a gap. */
+/* What is missing of a cell between two trials. */
 static int add_missing(struct coordinator *c, size_t cell, uint64_t from, uint64_t end, unsigned attempt)
 {
-    uint64_t first, count;
-    while (campaign_tally_missing(&c->run->tallies[cell], from, &first, &count) && first < end) {
-        if (first + count > end)
-            count = end - first;
-        int res = add_job(c, (struct job){.cell = cell, .first = first, .count = count, .attempt = attempt});
-        if (res < 0)
-            return res;
-        from = first + count;
+    struct campaign_range range = {.cell = cell};
+    int res = 0;
+    while (res == 0 && campaign_range_next(c->run->config, &c->run->tallies[cell], &from, &range.first, &range.count) &&
+           range.first < end) {
+        if (range.count > end - range.first)
+            range.count = end - range.first;
+        res = add_job(c, range, attempt);
     }
-    return 0;
+    return res;
 }
 
 static int plan_jobs(struct coordinator *c)
 {
-    struct base_perm order;
-    struct base_rng rng;
-    base_rng_derive(&rng, c->run->config->seed, "cell order", 0);
-    base_perm_init(&order, c->run->n, base_rng_u64(&rng));
-    for (size_t i = 0; i < c->run->n; i++) {
-        size_t cell = (size_t)base_perm_at(&order, i);
-        int res = add_missing(c, cell, 0, c->run->tallies[cell].trials, 1);
-        if (res < 0)
-            return res;
-    }
-    return 0;
+    int res = 0;
+    base_rng_derive(&c->order, c->run->config->seed, "order", 0);
+    for (size_t i = 0; res == 0 && i < c->run->n; i++)
+        res = add_missing(c, i, 0, UINT64_MAX, 1);
+    return res;
+}
+
+/* A cell that ends by its interval's width: its next block, when it has to have one. */
+static void go_on(struct coordinator *c, size_t cell)
+{
+    if (c->run->config->until_width <= 0 || c->pending[cell] > 0 || stopping(c))
+        return;
+    int res = add_missing(c, cell, 0, UINT64_MAX, 1);
+    if (res < 0)
+        stop_for(c, res);
 }
 
 static json_t *unmeasured_record(const struct coordinator *c, size_t cell, uint64_t trial)
@@ -287,17 +299,17 @@ static void record_unmeasured(struct coordinator *c, size_t cell, uint64_t trial
 
 static void give_up(struct coordinator *c, const struct job *job)
 {
-    const struct campaign_tally *tally = &c->run->tallies[job->cell];
+    const struct campaign_tally *tally = &c->run->tallies[job->range.cell];
     char what[96];
     uint64_t n = 0;
-    for (uint64_t t = job->first; t < job->first + job->count && !stopping(c); t++)
-        if (!tally->done[t]) {
-            record_unmeasured(c, job->cell, t);
+    for (uint64_t t = job->range.first; t < job->range.first + job->range.count && !stopping(c); t++)
+        if (!campaign_tally_has(tally, t)) {
+            record_unmeasured(c, job->range.cell, t);
             n++;
         }
-    if (!c->unmeasured[job->cell])
+    if (!c->unmeasured[job->range.cell])
         c->run->unmeasured++;
-    c->unmeasured[job->cell] = true;
+    c->unmeasured[job->range.cell] = true;
     snprintf(what, sizeof(what), "%llu trials could not be measured and count as errors", (unsigned long long)n);
     say(c, &(struct slot){.job = *job}, what);
 }
@@ -305,21 +317,26 @@ static void give_up(struct coordinator *c, const struct job *job)
 static uint64_t missing_of(const struct coordinator *c, const struct job *job)
 {
     uint64_t n = 0;
-    for (uint64_t t = job->first; t < job->first + job->count; t++)
-        n += !c->run->tallies[job->cell].done[t];
+    for (uint64_t t = job->range.first; t < job->range.first + job->range.count; t++)
+        n += !campaign_tally_has(&c->run->tallies[job->range.cell], t);
     return n;
 }
 
 static void job_ended(struct coordinator *c, size_t index)
 {
-    struct job *job = &c->jobs[index];
-    if (missing_of(c, job) == 0 || stopping(c))
+    const struct job job = c->jobs[index];
+    c->pending[job.range.cell]--;
+    if (stopping(c))
         return;
+    if (missing_of(c, &job) == 0) {
+        go_on(c, job.range.cell);
+        return;
+    }
     c->failures++;
-    if (job->attempt >= ATTEMPTS) {
-        job->lost = true;
+    if (job.attempt >= ATTEMPTS) {
+        c->jobs[index].lost = true;
     } else {
-        int res = add_missing(c, job->cell, job->first, job->first + job->count, job->attempt + 1);
+        int res = add_missing(c, job.range.cell, job.range.first, job.range.first + job.range.count, job.attempt + 1);
         if (res < 0)
             stop_for(c, res);
     }
@@ -361,11 +378,11 @@ static void __attribute__((noreturn)) worker_main(struct coordinator *c, const s
     if (dup2(fd, 3) < 0 || close_range(4, ~0U, 0) < 0)
         _exit(BASE_EXIT_FAILED);
     struct campaign_job work = {.config = c->run->config,
-                                .cell = &c->run->cells[job->cell],
+                                .cell = &c->run->cells[job->range.cell],
                                 .program_dir = c->run->program_dir,
                                 .pcap = c->run->pcap,
-                                .first = job->first,
-                                .count = job->count};
+                                .first = job->range.first,
+                                .count = job->range.count};
     _exit(campaign_worker_main(&work, fcntl(3, F_SETFD, FD_CLOEXEC) < 0 ? -1 : 3));
 }
 
@@ -470,7 +487,7 @@ static void begin_progress(struct coordinator *c)
 {
     uint64_t total = 0;
     for (size_t i = 0; i < c->run->n; i++) {
-        total += c->run->tallies[i].trials;
+        total += campaign_trials_expected(c->run->config, &c->run->tallies[i]);
         c->done += c->run->tallies[i].measured;
     }
     campaign_progress_init(&c->progress, total, c->done);
@@ -492,6 +509,7 @@ static int watch_signals(struct coordinator *c)
 
 static void finish(struct coordinator *c)
 {
+    c->run->err = c->err;
     c->run->late_ns = record_quantile(c->late, c->n_late, 0.5);
     c->over = true;
     loop_cancel(c->loop, &c->status_op);
@@ -504,6 +522,7 @@ static void finish(struct coordinator *c)
     free(c->jobs);
     free(c->late);
     free(c->unmeasured);
+    free(c->pending);
 }
 
 int campaign_coordinate(struct campaign_run *run)
@@ -511,7 +530,8 @@ int campaign_coordinate(struct campaign_run *run)
     struct coordinator c = {.run = run, .loop = run->loop, .signal_fd = -1, .max_starting = count_cpus()};
     c.slots = calloc(run->parallel, sizeof(*c.slots));
     c.unmeasured = calloc(run->n, sizeof(*c.unmeasured));
-    int res = c.slots && c.unmeasured ? plan_jobs(&c) : -ENOMEM;
+    c.pending = calloc(run->n, sizeof(*c.pending));
+    int res = c.slots && c.unmeasured && c.pending ? plan_jobs(&c) : -ENOMEM;
     if (res == 0)
         res = watch_signals(&c);
     if (res == 0) {

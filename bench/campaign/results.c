@@ -29,19 +29,18 @@ static int join_path(const char *dir, const char *file, char out[PATH_MAX])
     return (size_t)snprintf(out, PATH_MAX, "%s/%s", dir, file) < PATH_MAX ? 0 : -ENAMETOOLONG;
 }
 
-/* All of it under its name, or nothing. */
-static int write_run(const char *dir, const json_t *run)
+int campaign_file_replace(const char *dir, const char *name, campaign_write_fn *write, const void *what)
 {
     char path[PATH_MAX], fresh[PATH_MAX];
-    if (join_path(dir, "run.json", path) < 0 || join_path(dir, "run.json.new", fresh) < 0)
+    if (join_path(dir, name, path) < 0 || (size_t)snprintf(fresh, sizeof(fresh), "%s.new", path) >= sizeof(fresh))
         return -ENAMETOOLONG;
     FILE *f = fopen(fresh, "we");
     if (!f)
         return -errno;
     errno = 0;
-    bool written = json_dumpf(run, f, JSON_INDENT(2) | JSON_REAL_PRECISION(15)) == 0 && fputc('\n', f) != EOF;
-    written &= fflush(f) == 0;
-    int res = written ? 0 : -(errno ? errno : EIO);
+    int res = write(f, what);
+    if (res == 0 && (fflush(f) != 0 || ferror(f)))
+        res = -(errno ? errno : EIO);
     if (fclose(f) < 0 && res == 0)
         res = -errno;
     if (res == 0 && rename(fresh, path) < 0)
@@ -49,6 +48,19 @@ static int write_run(const char *dir, const json_t *run)
     if (res < 0)
         unlink(fresh);
     return res;
+}
+
+static int dump_run(FILE *out, const void *run)
+{
+    errno = 0;
+    if (json_dumpf(run, out, JSON_INDENT(2) | JSON_REAL_PRECISION(17)) == 0 && fputc('\n', out) != EOF)
+        return 0;
+    return -(errno ? errno : EIO);
+}
+
+int campaign_run_write(const char *dir, const json_t *run)
+{
+    return campaign_file_replace(dir, "run.json", dump_run, run);
 }
 
 /* An open-file-description lock: workers close what they inherit, so it goes when this process does. */
@@ -66,7 +78,17 @@ static int open_trials(struct campaign_results *r)
     return 0;
 }
 
-static int check_run(const char *dir, const json_t *run, char err[CAMPAIGN_ERROR_LEN])
+static bool same_shard(const json_t *there, const json_t *here, char err[CAMPAIGN_ERROR_LEN])
+{
+    struct campaign_shard old = campaign_run_shard(there), new = campaign_run_shard(here);
+    if (old.index == new.index && old.count == new.count)
+        return true;
+    return campaign_fail(false, err, "it is shard %llu/%llu there and %llu/%llu here (0/0: the whole)",
+                         (unsigned long long)old.index, (unsigned long long)old.count, (unsigned long long)new.index,
+                         (unsigned long long)new.count);
+}
+
+static int check_run(const char *dir, const json_t *run, uint64_t *started_ms, char err[CAMPAIGN_ERROR_LEN])
 {
     char path[PATH_MAX], why[CAMPAIGN_ERROR_LEN];
     json_error_t where;
@@ -75,7 +97,8 @@ static int check_run(const char *dir, const json_t *run, char err[CAMPAIGN_ERROR
     json_t *there = json_load_file(path, 0, &where);
     if (!there)
         return campaign_fail(-EINVAL, err, "%.200s cannot be resumed: run.json: %.150s", dir, where.text);
-    bool same = campaign_run_same(there, run, why);
+    bool same = campaign_run_same(there, run, why) && same_shard(there, run, why);
+    *started_ms = campaign_run_started_ms(there);
     const char *version = json_string_value(json_object_get(there, "version"));
     if (same && (!version || strcmp(version, base_version()) != 0))
         base_warn("%s was begun by version %s, this is %s", dir, version ? version : "unknown", base_version());
@@ -118,7 +141,7 @@ int campaign_results_open(struct campaign_results *r, const char *dir, bool resu
                           const struct campaign_cell *cells, struct campaign_tally *tallies, size_t n,
                           char err[CAMPAIGN_ERROR_LEN])
 {
-    *r = (struct campaign_results){.trials_fd = -1};
+    *r = (struct campaign_results){.trials_fd = -1, .started_ms = campaign_run_started_ms(run)};
     if ((size_t)snprintf(r->dir, sizeof(r->dir), "%s", dir) >= sizeof(r->dir))
         return explain_open(-ENAMETOOLONG, dir, err);
     int res = campaign_make_dirs(dir);
@@ -128,9 +151,9 @@ int campaign_results_open(struct campaign_results *r, const char *dir, bool resu
     if (!empty && !resume)
         return campaign_fail(
             -EEXIST, err, "%.200s is not empty: add --resume to go on with what is there, or use another --out", dir);
-    if (!empty && (res = check_run(dir, run, err)) < 0)
+    if (!empty && (res = check_run(dir, run, &r->started_ms, err)) < 0)
         return res;
-    if (empty && (res = write_run(dir, run)) < 0)
+    if (empty && (res = campaign_run_write(dir, run)) < 0)
         return explain_open(res, dir, err);
     res = open_trials(r);
     if (res < 0)

@@ -79,12 +79,21 @@ static json_t *profiles_json(const struct campaign_config *c, const char *dir)
     return out;
 }
 
+static json_t *budgets_json(const struct campaign_config *c)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < c->n_budgets; i++)
+        json_array_append_new(list, json_string(c->budgets[i].text));
+    return list;
+}
+
 static json_t *cells_json(const struct campaign_cell *cells, size_t n)
 {
     json_t *list = json_array();
     for (size_t i = 0; i < n; i++)
-        json_array_append_new(list, json_pack("{s:s, s:I, s:s}", "cell", cells[i].name, "seed",
-                                              (json_int_t)cells[i].seed, "link", cells[i].link->label));
+        json_array_append_new(list, json_pack("{s:s, s:I, s:I, s:s}", "cell", cells[i].name, "trials",
+                                              (json_int_t)cells[i].trials, "seed", (json_int_t)cells[i].seed, "link",
+                                              cells[i].link->label));
     return list;
 }
 
@@ -100,6 +109,10 @@ static json_t *campaign_json(const struct campaign_config *c, const char *filter
 {
     json_t *out = json_pack("{s:s, s:I, s:I, s:I}", "name", c->name, "seed", (json_int_t)c->seed, "trials",
                             (json_int_t)c->trials, "timeout_ns", (json_int_t)c->timeout_ns);
+    json_object_set_new(out, "warmup", json_integer((json_int_t)c->warmup));
+    json_object_set_new(out, "block", json_integer((json_int_t)c->block));
+    json_object_set_new(out, "until_width", c->until_width > 0 ? json_real(c->until_width) : json_null());
+    json_object_set_new(out, "budgets", budgets_json(c));
     json_object_set_new(out, "nats_a", names_json(c->nats_a, c->n_a));
     json_object_set_new(out, "nats_b", names_json(c->nats_b, c->n_b));
     if (c->n_pairs)
@@ -134,10 +147,41 @@ json_t *campaign_run_json(const struct campaign_config *config, const struct cam
         return NULL;
     json_object_set_new(out, "started", started_json());
     json_object_set_new(out, "parallel", config->parallel ? json_integer((json_int_t)config->parallel) : json_null());
+    campaign_run_set_shard(out, (struct campaign_shard){0});
     json_object_set_new(out, "campaign", campaign_json(config, filter));
     json_object_set_new(out, "profiles", profiles_json(config, profile_dir));
     json_object_set_new(out, "cells", cells_json(cells, n));
     return out;
+}
+
+/* ---- reading --------------------------------------------------------------------------------- */
+
+void campaign_run_set_shard(json_t *run, struct campaign_shard shard)
+{
+    json_t *value = shard.count
+                        ? json_pack("{s:I, s:I}", "index", (json_int_t)shard.index, "count", (json_int_t)shard.count)
+                        : json_null();
+    json_object_set_new(run, "shard", value);
+}
+
+struct campaign_shard campaign_run_shard(const json_t *run)
+{
+    const json_t *shard = json_object_get(run, "shard");
+    json_int_t index = json_integer_value(json_object_get(shard, "index"));
+    json_int_t count = json_integer_value(json_object_get(shard, "count"));
+    if (index < 1 || count < index)
+        return (struct campaign_shard){0};
+    return (struct campaign_shard){(uint64_t)index, (uint64_t)count};
+}
+
+uint64_t campaign_run_started_ms(const json_t *run)
+{
+    const char *text = json_string_value(json_object_get(run, "started"));
+    struct tm tm = {0};
+    if (!text || !strptime(text, "%Y-%m-%dT%H:%M:%SZ", &tm))
+        return 0;
+    time_t seconds = timegm(&tm);
+    return seconds < 0 ? 0 : (uint64_t)seconds * 1000;
 }
 
 /* ---- comparing ------------------------------------------------------------------------------- */

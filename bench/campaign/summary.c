@@ -1,9 +1,7 @@
 /* What came out: a row a cell, for programs (summary.csv) and for people (the table), and the controls. */
-#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "bench/campaign/campaign.h"
 
@@ -70,26 +68,24 @@ void campaign_summary_csv(FILE *out, const struct campaign_cell *cells, const st
         csv_row(out, &cells[i], &tallies[i]);
 }
 
+struct csv {
+    const struct campaign_cell *cells;
+    const struct campaign_tally *tallies;
+    size_t n;
+};
+
+static int write_csv(FILE *out, const void *what)
+{
+    const struct csv *c = what;
+    campaign_summary_csv(out, c->cells, c->tallies, c->n);
+    return 0;
+}
+
 int campaign_summary_write(const char *dir, const struct campaign_cell *cells, const struct campaign_tally *tallies,
                            size_t n)
 {
-    char path[PATH_MAX], fresh[PATH_MAX];
-    if ((size_t)snprintf(path, sizeof(path), "%s/summary.csv", dir) >= sizeof(path) ||
-        (size_t)snprintf(fresh, sizeof(fresh), "%s/summary.csv.new", dir) >= sizeof(fresh))
-        return -ENAMETOOLONG;
-    FILE *f = fopen(fresh, "we");
-    if (!f)
-        return -errno;
-    errno = 0;
-    campaign_summary_csv(f, cells, tallies, n);
-    int res = fflush(f) == 0 && !ferror(f) ? 0 : -(errno ? errno : EIO);
-    if (fclose(f) < 0 && res == 0)
-        res = -errno;
-    if (res == 0 && rename(fresh, path) < 0)
-        res = -errno;
-    if (res < 0)
-        unlink(fresh);
-    return res;
+    const struct csv c = {cells, tallies, n};
+    return campaign_file_replace(dir, "summary.csv", write_csv, &c);
 }
 
 /* ---- the table ------------------------------------------------------------------------------- */

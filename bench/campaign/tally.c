@@ -4,9 +4,9 @@
 
 #include "bench/campaign/campaign.h"
 
-int campaign_tally_init(struct campaign_tally *t, uint64_t trials)
+int campaign_tally_init(struct campaign_tally *t, uint64_t first, uint64_t trials)
 {
-    *t = (struct campaign_tally){.trials = trials};
+    *t = (struct campaign_tally){.first = first, .trials = trials};
     t->done = calloc(trials, sizeof(*t->done));
     t->connect_ns = calloc(trials, sizeof(*t->connect_ns));
     if (t->done && t->connect_ns)
@@ -18,19 +18,22 @@ int campaign_tally_init(struct campaign_tally *t, uint64_t trials)
 void campaign_tally_free(struct campaign_tally *t)
 {
     free(t->done);
+    free(t->mine);
     free(t->connect_ns);
     *t = (struct campaign_tally){0};
 }
 
 int campaign_tally_add(struct campaign_tally *t, const struct record_view *view)
 {
-    if (view->trial >= t->trials)
+    if (view->trial < t->first || view->trial - t->first >= t->trials)
         return -ERANGE;
-    if (t->done[view->trial])
+    bool *done = &t->done[view->trial - t->first];
+    if (*done)
         return -EEXIST;
-    t->done[view->trial] = true;
+    *done = true;
     t->measured++;
     t->outcomes[view->outcome]++;
+    t->total_ns += view->total_ns;
     if (view->outcome == RECORD_OK)
         t->connect_ns[t->n_connect++] = view->connect_ns;
     /* What was called infeasible was not tried. */
@@ -39,15 +42,34 @@ int campaign_tally_add(struct campaign_tally *t, const struct record_view *view)
     return 0;
 }
 
+bool campaign_tally_has(const struct campaign_tally *t, uint64_t trial)
+{
+    return trial >= t->first && trial - t->first < t->trials && t->done[trial - t->first];
+}
+
+static bool missing(const struct campaign_tally *t, uint64_t i)
+{
+    return !t->done[i] && (!t->mine || t->mine[i]);
+}
+
 bool campaign_tally_missing(const struct campaign_tally *t, uint64_t from, uint64_t *first, uint64_t *count)
 {
-    while (from < t->trials && t->done[from])
-        from++;
-    if (from >= t->trials)
+    uint64_t i = from > t->first ? from - t->first : 0;
+    while (i < t->trials && !missing(t, i))
+        i++;
+    if (i >= t->trials)
         return false;
-    *first = from;
-    while (from < t->trials && !t->done[from])
-        from++;
-    *count = from - *first;
+    *first = t->first + i;
+    while (i < t->trials && missing(t, i))
+        i++;
+    *count = t->first + i - *first;
     return true;
+}
+
+uint64_t campaign_tally_mine(const struct campaign_tally *t)
+{
+    uint64_t n = t->mine ? 0 : t->trials;
+    for (uint64_t i = 0; t->mine && i < t->trials; i++)
+        n += t->mine[i];
+    return n;
 }

@@ -33,7 +33,7 @@ int campaign_parse_percent(const char *text, double *out)
     return 0;
 }
 
-static int parse_pattern(const char *pattern, struct campaign_expect *out)
+static int parse_pattern(const char *pattern, struct campaign_pattern *out)
 {
     char *const parts[] = {out->nat_a, out->nat_b, out->technique, out->link};
     size_t n = 0;
@@ -69,17 +69,34 @@ int campaign_parse_size(const char *text, uint64_t *out)
     return 0;
 }
 
+static int no_pattern(const char *pattern, char err[CAMPAIGN_ERROR_LEN])
+{
+    return campaign_fail(-EINVAL, err,
+                         "'%.80s' is no pattern; write NAT-A/NAT-B/TECHNIQUE or NAT-A/NAT-B/TECHNIQUE/LINK, each with "
+                         "* where any will do, and a mode as TECHNIQUE-MODE",
+                         pattern);
+}
+
+int campaign_budget_parse(const char *pattern, const char *value, struct campaign_budget *out,
+                          char err[CAMPAIGN_ERROR_LEN])
+{
+    *out = (struct campaign_budget){0};
+    snprintf(out->text, sizeof(out->text), "%.100s = %.50s", pattern, value);
+    if (parse_pattern(pattern, &out->cells) < 0)
+        return no_pattern(pattern, err);
+    if (base_parse_u64(value, 1, CAMPAIGN_MAX_TRIALS, &out->trials) < 0)
+        return campaign_fail(-EINVAL, err, "'%.40s' is no number of trials; write one from 1 to %d", value,
+                             CAMPAIGN_MAX_TRIALS);
+    return 0;
+}
+
 int campaign_expect_parse(const char *pattern, const char *value, struct campaign_expect *out,
                           char err[CAMPAIGN_ERROR_LEN])
 {
     *out = (struct campaign_expect){.op = CAMPAIGN_EXACTLY};
     snprintf(out->text, sizeof(out->text), "%.100s = %.50s", pattern, value);
-    if (parse_pattern(pattern, out) < 0)
-        return campaign_fail(
-            -EINVAL, err,
-            "'%.80s' is no pattern; write NAT-A/NAT-B/TECHNIQUE or NAT-A/NAT-B/TECHNIQUE/LINK, each with "
-            "* where any will do, and a mode as TECHNIQUE-MODE",
-            pattern);
+    if (parse_pattern(pattern, &out->cells) < 0)
+        return no_pattern(pattern, err);
     if (strcmp(value, "predicted") == 0) {
         out->op = CAMPAIGN_PREDICTED;
         return 0;

@@ -59,6 +59,12 @@ struct worker {
     bool told_s_closed;
 };
 
+/* The warm-up's first, whose records nobody gets. */
+static uint64_t first_made(const struct worker *w)
+{
+    return w->job->first - w->job->config->warmup;
+}
+
 /* ---- telling the coordinator ----------------------------------------------------------------- */
 
 static void tell(struct worker *w, const char *line, size_t len)
@@ -340,8 +346,8 @@ static int start_peer(struct worker *w, struct program *p, struct lab_host *host
     add_arg(&a, "--quiet");
     /* Role a's options rule. */
     if (strcmp(p->role, "a") == 0) {
-        add_number(&a, "--trials", job->count, "");
-        add_number(&a, "--first-trial", job->first, "");
+        add_number(&a, "--trials", job->count + job->config->warmup, "");
+        add_number(&a, "--first-trial", first_made(w), "");
         add_number(&a, "--seed", job->cell->seed, "");
         add_number(&a, "--timeout", job->config->timeout_ns, "ns");
         add_arg(&a, "--mode");
@@ -387,7 +393,7 @@ static int run_trial(struct worker *w, uint64_t trial)
         return blame(w, doing);
     uint64_t limit = c->timeout_ns + TRIAL_MARGIN_NS + TRIAL_MARGIN_RTTS * campaign_link_longest(w->job->cell->link);
     /* The peers join in the first one. */
-    if (trial == w->job->first)
+    if (trial == first_made(w))
         limit += START_LIMIT_NS;
     wait_until(w, record_or_death, base_now_ns() + limit);
     if (!w->record)
@@ -397,7 +403,7 @@ static int run_trial(struct worker *w, uint64_t trial)
     res = check_record(w, trial);
     if (res == 0 && campaign_nats_append(w->hosts.lab, &w->record) < 0)
         res = failed(w, "what the NATs did could not be read");
-    if (res == 0)
+    if (res == 0 && trial >= w->job->first)
         tell(w, w->record, strlen(w->record));
     free(w->record);
     w->record = NULL;
@@ -423,7 +429,7 @@ static int start_capture(struct worker *w)
     char dir[PATH_MAX], err[LAB_ERROR_LEN];
     if (!job->pcap.dir)
         return 0;
-    if (campaign_pcap_dir(&job->pcap, job->cell->name, job->first, dir) < 0)
+    if (campaign_pcap_dir(&job->pcap, job->cell->name, first_made(w), dir) < 0)
         return failed(w, "--pcap %.200s: the path is too long", job->pcap.dir);
     if (campaign_pcap_start(w->hosts.lab, dir, job->pcap.limit, err) < 0)
         return failed(w, "no capture: %s", err);
@@ -454,8 +460,8 @@ static int measure(struct worker *w)
         res = start_peer(w, &w->b, w->hosts.b, peer_path);
     if (res == 0)
         tell(w, started, sizeof(started));
-    for (uint64_t i = 0; res == 0 && i < job->count; i++)
-        res = run_trial(w, job->first + i);
+    for (uint64_t t = first_made(w); res == 0 && t < job->first + job->count; t++)
+        res = run_trial(w, t);
     return res == 0 ? check_end(w) : res;
 }
 

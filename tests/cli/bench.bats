@@ -179,6 +179,11 @@ refused()
     sed 's/linux-strict/open/' good.ini >c.ini && refused 5 "listed twice"
     sed 's/, none/, telepathy/' good.ini >c.ini && refused 6 "no technique 'telepathy'; use one of:"
     sed 's/, none/, portspray:window9/' good.ini >c.ini && refused 6 "no mode 'window9'; use one of:"
+    sed 's/^timeout.*/warmup = 101/' good.ini >c.ini && refused 4 "number from 0 to 100"
+    sed 's/^timeout.*/block = 0/' good.ini >c.ini && refused 4 "number from 1"
+    sed 's/^timeout.*/until-width = 5/' good.ini >c.ini && refused 4 "write a percentage"
+    { cat good.ini; printf '%s\n' '[trials]' '*/none = 3'; } >c.ini && refused 10 "NAT-A/NAT-B/TECHNIQUE"
+    { cat good.ini; printf '%s\n' '[trials]' '*/*/none = few'; } >c.ini && refused 10 "'few' is no number of trials"
     sed 's/^rtt.*/loss = 1/' good.ini >c.ini && refused 8 "percentage"
     sed 's/^\[link\]/[lnik]/' good.ini >c.ini && refused 8 "no section [lnik]"
     sed 's/^rtt.*//' good.ini >c.ini && refused 7 "'rtt' is missing in [link]"
@@ -305,6 +310,71 @@ refused()
     [[ $output == *"simopen (a) ended with status 1 in trial 0; simopen: no way"* ]]
 }
 
+@test "budgets by cell, a warm-up that nobody gets, ranges: recorded, and numbered behind the warm-up" {
+    needs_root
+    sed -i 's/^trials.*/trials = 7\nwarmup = 2\nblock = 3/' c.ini
+    printf '%s\n' '[trials]' '*/*/none = 2' 'open/open/none = 1' >>c.ini
+    run bench run c.ini --out out
+    [ "$status" = 0 ] || { echo "$output"; false; }
+    [ "$(jq -r 'select(.cell | test("simopen")) | .trial' out/trials.jsonl | sort -n | uniq -c | tr -s ' \n' ' ')" = \
+        " 4 2 4 3 4 4 4 5 4 6 4 7 4 8 " ]
+    [ "$(jq -r 'select(.cell | test("none")) | .trial' out/trials.jsonl | sort -n | uniq -c | tr -s ' \n' ' ')" = " 4 2 3 3 " ]
+    # Each range has its own warm-up before it.
+    [ "$(grep -c 'peer open/open/simopen/rtt0 [036] [53]$' peers.log)" = 3 ]
+    jq -e '.campaign | .warmup == 2 and .block == 3 and .until_width == null and (.budgets | length) == 2' out/run.json
+    [ "$(jq -c '[.cells[].trials] | sort | unique' out/run.json)" = '[1,2,7]' ]
+    # What --trials says, it says of each cell.
+    run bench run c.ini --out out2 --trials 3 --filter 'open/open/*'
+    [ "$(wc -l <out2/trials.jsonl)" = 6 ]
+}
+
+@test "until-width: a cell ends with the first block after which its interval is narrow enough, also when resumed" {
+    needs_root
+    sed -i 's/^trials.*/trials = 30\nblock = 5\nuntil-width = 28%/' c.ini
+    run bench run c.ini --out out --filter 'open/*'
+    [ "$status" = 0 ] || { echo "$output"; false; }
+    # All of 10 and none of 10 are 27.75 % wide.
+    every_trial_once out 4 10
+    [ "$(jq -r .trial out/trials.jsonl | sort -n | uniq -c | awk '$1 != 4')" = "" ]
+    jq -e '.campaign.until_width == 0.28' out/run.json
+    : >peers.log
+    run bench run c.ini --out out --filter 'open/*' --resume
+    [ "$status" = 0 ]
+    [ ! -s peers.log ]
+    sed -i '/"trial":7,/d' out/trials.jsonl
+    run bench run c.ini --out out --filter 'open/*' --resume
+    every_trial_once out 4 10
+}
+
+@test "cells and their ranges are started in an order that the seed decides" {
+    needs_root
+    sed -i 's/^trials.*/trials = 6\nblock = 2/' c.ini
+    for i in 1 2 3; do
+        : >peers.log
+        bench run c.ini --out out$i --parallel 1 --seed $((i < 3 ? 5 : 6)) >/dev/null
+        cp peers.log order$i
+        [ "$(wc -l <order$i)" = 24 ]
+    done
+    cmp order1 order2
+    run cmp -s order1 order3
+    [ "$status" = 1 ]
+    # Not one cell after the other.
+    [ "$(cut -d' ' -f2 order1 | uniq | wc -l)" -gt 12 ]
+}
+
+@test "latency.hlog: made at the end, at an interrupt, and anew after --resume; the successes of each cell" {
+    needs_root
+    run bench run c.ini --out out --filter 'open/open/*'
+    [ "$status" = 0 ]
+    [ "$(grep -c '^Tag=open/open/' out/latency.hlog)" = 2 ]
+    cp out/latency.hlog whole.hlog
+    sed -i '/"trial":2,/d' out/trials.jsonl
+    rm out/latency.hlog
+    run bench run c.ini --out out --filter 'open/open/*' --resume
+    cmp out/latency.hlog whole.hlog
+    [ "$(ls out/*.new 2>/dev/null)" = "" ]
+}
+
 # ---- interrupting and resuming -----------------------------------------------------------------------
 
 @test "SIGINT: keeps what is there, writes the summary, says how to go on; --resume completes it" {
@@ -317,6 +387,7 @@ refused()
     [ "$status" = 2 ] || { cat log; false; }
     grep -q -- '--out out --resume' log
     [ -s out/summary.csv ]
+    [ "$(grep -c ^Tag= out/latency.hlog)" = 8 ]
     [ "$(wc -l <out/trials.jsonl)" -lt 48 ]
     run bench run c.ini --out out --resume
     [ "$status" = 0 ] || { echo "$output"; false; }

@@ -36,7 +36,7 @@ static int setup(void **state)
                                           .choice = &config.techniques[0],
                                           .link = &config.links[0]};
         snprintf(cells[i].name, sizeof(cells[i].name), "open/%s/portspray-punch/rtt40", cells[i].nat_b->name);
-        assert_int_equal(campaign_tally_init(&tallies[i], config.trials), 0);
+        assert_int_equal(campaign_tally_init(&tallies[i], 0, config.trials), 0);
     }
     return 0;
 }
