@@ -6,6 +6,9 @@
 
 #include "bench/peer/internal.h"
 
+/* Past the SYN timers of NATs that forget soon, and the longest wait of a SYN's third repetition. */
+#define SKEW_MAX_NS (30 * BASE_NS_PER_S)
+
 /* The chassis's own; role a's rule, like the technique's. */
 static const struct peer_option chassis_options[] = {
     {.name = "mode",
@@ -33,6 +36,12 @@ static const struct peer_option chassis_options[] = {
      .kind = PEER_OPT_U64,
      .lo = 1,
      .hi = PEER_MAX_STUN},
+    {.name = "skew",
+     .arg = "TIME",
+     .value = "0",
+     .help = "let role b begin so much after role a, or with a minus before it",
+     .kind = PEER_OPT_OFFSET,
+     .hi = SKEW_MAX_NS},
 };
 
 static bool is_mode(const struct peer_technique *technique, const char *value)
@@ -86,10 +95,21 @@ static bool parse_span(const struct peer_option *option, const char *value, int 
            parse_signed(value + comma + 1, strlen(value + comma + 1), option->lo, option->hi, hi) && *lo <= *hi;
 }
 
+static bool parse_offset(const struct peer_option *option, const char *value, int64_t *out)
+{
+    bool negative = *value == '-';
+    uint64_t ns;
+    if (base_parse_duration(value + negative, &ns) < 0 || ns > option->hi)
+        return false;
+    *out = negative ? -(int64_t)ns : (int64_t)ns;
+    return true;
+}
+
 static bool value_ok(const struct peer_option *option, const struct peer_technique *technique, const char *value)
 {
     uint64_t n;
     double fraction;
+    int64_t offset;
     int lo, hi;
     if (strlen(value) >= PEER_OPTION_VALUE)
         return false;
@@ -106,6 +126,8 @@ static bool value_ok(const struct peer_option *option, const struct peer_techniq
         return parse_percent(value, &fraction);
     case PEER_OPT_SPAN:
         return strcmp(value, "off") == 0 || parse_span(option, value, &lo, &hi);
+    case PEER_OPT_OFFSET:
+        return parse_offset(option, value, &offset);
     }
     return false;
 }
@@ -214,6 +236,10 @@ const char *peer_option_expects(const struct peer_option *option, const struct p
         snprintf(buf, cap, "off, or LO,HI with LO not above HI and both from -%llu to %llu (-20,30)",
                  (unsigned long long)option->hi, (unsigned long long)option->hi);
         break;
+    case PEER_OPT_OFFSET:
+        format_duration(option->hi, hi, sizeof(hi));
+        snprintf(buf, cap, "a time with its unit from -%s to %s (20ms, -1.5s)", hi, hi);
+        break;
     }
     return buf;
 }
@@ -263,6 +289,16 @@ bool peer_option_span(const struct peer_options *o, const char *name, int *lo, i
     if (i == o->n)
         abort();
     return strcmp(o->value[i], "off") != 0 && parse_span(o->table[i], o->value[i], lo, hi);
+}
+
+int64_t peer_option_offset(const struct peer_options *o, const char *name)
+{
+    size_t i = find(o, name);
+    int64_t ns = 0;
+    if (i == o->n)
+        abort();
+    parse_offset(o->table[i], o->value[i], &ns);
+    return ns;
 }
 
 int peer_options_to_text(const struct peer_options *o, const struct peer_technique *technique, char *buf, size_t cap)

@@ -38,6 +38,7 @@ enum peer_option_kind {
     PEER_OPT_WORD_OR_U64, /* one of choices, or a number */
     PEER_OPT_PERCENT,     /* "99%", "99.9%": between 0 and 100, both excluded */
     PEER_OPT_SPAN,        /* "off", or "LO,HI": two signed numbers, LO not above HI */
+    PEER_OPT_OFFSET,      /* a duration that may have a minus before it */
 };
 
 /* One option, on the command line as --name, in a session as the line "name=value": role a's rule. */
@@ -47,7 +48,7 @@ struct peer_option {
     const char *value; /* default, as text */
     const char *help;
     enum peer_option_kind kind;
-    uint64_t lo, hi;            /* bounds; ns for durations; of a span's numbers, without their signs */
+    uint64_t lo, hi;            /* bounds; ns for durations; of a span's numbers and an offset, without their signs */
     const char *const *choices; /* NULL-terminated, for PEER_OPT_CHOICE and PEER_OPT_WORD_OR_U64 */
 };
 
@@ -72,6 +73,7 @@ bool peer_option_number(const struct peer_options *o, const char *name, uint64_t
 double peer_option_fraction(const struct peer_options *o, const char *name); /* a percentage, as 0 to 1 */
 /* False for "off". */
 bool peer_option_span(const struct peer_options *o, const char *name, int *lo, int *hi);
+int64_t peer_option_offset(const struct peer_options *o, const char *name); /* ns */
 
 /* ---- facts and plan -------------------------------------------------------------------------- */
 

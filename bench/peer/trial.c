@@ -426,6 +426,15 @@ static int set_deadline(const struct peer_options *options, struct peer_plan *pl
     return 0;
 }
 
+/* --skew: how much later than the common instant this role begins. */
+static uint64_t skew_ns(const struct peer_trial *t, enum wire_role role)
+{
+    int64_t skew = peer_option_offset(&t->peer->config.options, "skew");
+    if (role == WIRE_ROLE_A)
+        skew = -skew;
+    return skew > 0 ? (uint64_t)skew : 0;
+}
+
 static int make_plan(struct peer_trial *t)
 {
     const struct peer_options *options = &t->peer->config.options;
@@ -482,7 +491,9 @@ void peer_trial_make_plan(struct peer_trial *t)
     int len = make_plan(t);
     if (len == 0)
         len = peer_plan_encode(&t->plan, body, sizeof(body));
-    uint64_t deadline = peer_option_u64(&t->peer->config.options, "timeout");
+    /* The later side's deadline is the later one. */
+    uint64_t deadline =
+        peer_option_u64(&t->peer->config.options, "timeout") + skew_ns(t, WIRE_ROLE_A) + skew_ns(t, WIRE_ROLE_B);
     if (len < 0 && t->plan.why[0])
         base_error("trial %llu cannot be planned: %s", (unsigned long long)t->number, t->plan.why);
     peer_plan_free(&t->plan); /* both sides work from what S sends */
@@ -538,24 +549,6 @@ static void deadline_done(struct loop_op *op, int res)
     peer_trial_release(t);
 }
 
-static void start_done(struct loop_op *op, int res)
-{
-    struct peer_trial *t = op->owner;
-    if (res == 0 && t->state == PEER_TRIAL_PLANNED) {
-        t->state = PEER_TRIAL_PUNCHING;
-        start_op(t, &t->deadline_timer, peer_trial_deadline_ns(t));
-        if (t->datagrams)
-            start_op(t, &t->tick_timer, t->start_ns + tick_ns(t));
-        if (t->technique_open)
-            t->technique->go(t);
-        t->opened_ns = peer_trial_now_ns(t);
-        /* What came just before the start instant was verified by the chassis, but the technique was not told. */
-        if (t->agreed)
-            peer_trial_agreed(t, t->chosen);
-    }
-    peer_trial_release(t);
-}
-
 static int open_technique(struct peer_trial *t)
 {
     if (strcmp(t->plan.mode, "none") == 0)
@@ -566,6 +559,27 @@ static int open_technique(struct peer_trial *t)
     t->technique_open = true;
     peer_trial_hold(t); /* until peer_trial_closed() */
     return t->technique->open(t);
+}
+
+static void start_done(struct loop_op *op, int res)
+{
+    struct peer_trial *t = op->owner;
+    if (res == 0 && t->state == PEER_TRIAL_PLANNED) {
+        int err = t->technique_open ? 0 : open_technique(t);
+        t->state = PEER_TRIAL_PUNCHING;
+        start_op(t, &t->deadline_timer, peer_trial_deadline_ns(t));
+        if (t->datagrams)
+            start_op(t, &t->tick_timer, t->start_ns + tick_ns(t));
+        if (err < 0)
+            peer_trial_finish(t, RECORD_ERROR, err);
+        else if (t->technique_open)
+            t->technique->go(t);
+        t->opened_ns = peer_trial_now_ns(t);
+        /* What came just before the start instant was verified by the chassis, but the technique was not told. */
+        if (t->agreed)
+            peer_trial_agreed(t, t->chosen);
+    }
+    peer_trial_release(t);
 }
 
 /* The plan must be for this trial: with our fresh nonce in our place. */
@@ -584,13 +598,15 @@ static int read_plan(struct peer_trial *t, const struct wire_reader *r)
 
 void peer_trial_planned(struct peer_trial *t, const struct wire_reader *r)
 {
-    uint64_t now = base_now_ns(), delay = 0;
+    uint64_t now = base_now_ns(), delay = 0, late_ns = skew_ns(t, t->peer->role);
     if (t->have_plan || t->state != PEER_TRIAL_EXCHANGING)
         return;
     int err = read_plan(t, r);
     wire_get_u64(r, WIRE_F_DELAY_NS, &delay);
     t->planned_ns = now;
-    t->start_ns = now + (delay < BASE_NS_PER_S * 10 ? delay : 0);
+    t->start_ns = now + (delay < BASE_NS_PER_S * 10 ? delay : 0) + late_ns;
+    if (late_ns)
+        peer_trial_field(t, "skew_ns", json_integer((json_int_t)late_ns));
     memcpy(t->keys.key, t->peer->key, sizeof(t->keys.key));
     memcpy(t->keys.nonce_a, t->plan.nonce_a, WIRE_NONCE_LEN);
     memcpy(t->keys.nonce_b, t->plan.nonce_b, WIRE_NONCE_LEN);
@@ -601,7 +617,8 @@ void peer_trial_planned(struct peer_trial *t, const struct wire_reader *r)
         peer_trial_finish(t, RECORD_INFEASIBLE, 0);
         return;
     }
-    if (err == 0)
+    /* Who is late has nothing ready either. */
+    if (err == 0 && !late_ns)
         err = open_technique(t);
     if (err < 0)
         peer_trial_finish(t, RECORD_ERROR, err);

@@ -110,6 +110,20 @@ set_port() {
     wait "$a" || true
 }
 
+@test "--skew lets one side begin later, and what it misses is in the other's time" {
+    start_server
+    for skew in 300ms -300ms; do
+        timeout 30 "${PEER[@]}" --role b --json >"$DIR/b.json" &
+        timeout 30 "${PEER[@]}" --role a --skew $skew --json >"$DIR/a.json"
+        wait $!
+        if [ $skew = 300ms ]; then early=a late=b; else early=b late=a; fi
+        # The early side was refused until the other one listened.
+        jq -e --arg early $early --arg late $late '.outcome == "ok" and .[$late].skew_ns == 300000000
+            and (.[$early] | has("skew_ns") | not) and .[$early].connect_ns > 290000000
+            and .[$late].connect_ns < .[$early].connect_ns and .connect_ns == .[$early].connect_ns' "$DIR/a.json"
+    done
+}
+
 @test "nobody else comes" {
     start_server
     one_line 1 "no other peer joined session 't' within 1 s" "${PEER[@]}" --wait 1s

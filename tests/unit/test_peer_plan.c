@@ -156,11 +156,17 @@ static void options_keep_their_bounds(void **state)
     assert_int_equal(peer_option_u64(&o, "interval"), 5 * BASE_NS_PER_MS);
     static const char *const bad[][2] = {{"interval", "0"},   {"interval", "11s"}, {"interval", "5"},
                                          {"mode", "plain"},   {"rate", "1e3"},     {"rate", "-1"},
-                                         {"timeout", "soon"}, {"samples", "257"},  {"samples", ""}};
+                                         {"timeout", "soon"}, {"samples", "257"},  {"samples", ""},
+                                         {"skew", "30"},      {"skew", "--1ms"},   {"skew", "-31s"},
+                                         {"skew", "31s"},     {"skew", "-"}};
     for (size_t i = 0; i < BASE_ARRAY_LEN(bad); i++)
         assert_int_equal(peer_options_set(&o, t, bad[i][0], bad[i][1]), -EINVAL);
     assert_int_equal(peer_options_set(&o, t, "colour", "red"), -ENOENT);
     assert_int_equal(peer_options_set(&o, t, "mode", "none"), 0);
+    assert_int_equal(peer_option_offset(&o, "skew"), 0);
+    assert_int_equal(peer_options_set(&o, t, "skew", "30s"), 0);
+    assert_int_equal(peer_option_offset(&o, "skew"), 30 * (int64_t)BASE_NS_PER_S);
+    assert_int_equal(peer_options_set(&o, t, "skew", "-20ms"), 0);
 
     char text[1024], line[64];
     assert_true(peer_options_to_text(&o, t, text, sizeof(text)) > 0);
@@ -168,6 +174,7 @@ static void options_keep_their_bounds(void **state)
     assert_int_equal(peer_options_from_text(&copy, t, text, line, sizeof(line)), 0);
     assert_string_equal(peer_option_text(&copy, "mode"), "none");
     assert_int_equal(peer_option_u64(&copy, "interval"), 5 * BASE_NS_PER_MS);
+    assert_int_equal(peer_option_offset(&copy, "skew"), -20 * (int64_t)BASE_NS_PER_MS);
     /* What role a set is no word of role b's. */
     assert_true(peer_option_given(&o, "interval"));
     assert_false(peer_option_given(&copy, "interval"));
