@@ -201,7 +201,7 @@ clean:
 # ---- packages (Debian names) ---------------------------------------------------------------------
 
 PACKAGES_BUILD := gcc libc6-dev make pkg-config git liburing-dev libjansson-dev libssl-dev libmnl-dev libinih-dev zlib1g-dev
-PACKAGES_RUN   := nftables
+PACKAGES_RUN   := nftables slirp4netns passt
 PACKAGES_TEST  := libcmocka-dev bats iproute2 jq procps util-linux netcat-openbsd mandoc
 PACKAGES_DEV   := clang clang-format clang-tidy libclang-rt-14-dev cppcheck shellcheck valgrind coturn nodejs npm
 deps:

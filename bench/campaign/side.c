@@ -118,7 +118,8 @@ int campaign_sides_check(const struct campaign_side *a, const struct campaign_si
     if (!campaign_sides_ipv6(a, b))
         return 0;
     for (size_t s = 0; s < BASE_ARRAY_LEN(sides); s++)
-        if (sides[s]->n > 1 || sides[s]->nats[0]->backend == LAB_BACKEND_EMULATED)
+        if (sides[s]->n > 1 || sides[s]->nats[0]->backend == LAB_BACKEND_EMULATED ||
+            sides[s]->nats[0]->backend == LAB_BACKEND_PROGRAM)
             return campaign_fail(
                 -EINVAL, err,
                 "%s / %s: one is for IPv6, and %s for IPv4 only; beside it can stand netfilter routers "

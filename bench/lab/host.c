@@ -78,6 +78,7 @@ static bool any_ipv6(const struct lab_host *host)
 int lab_host_build(struct lab_host *host, char err[LAB_ERROR_LEN])
 {
     bool has_router = host->profile.backend == LAB_BACKEND_NETFILTER;
+    bool has_program = host->profile.backend == LAB_BACKEND_PROGRAM;
     int saved, res = lab_box_build(host, err);
     if (res < 0)
         return res;
@@ -88,16 +89,19 @@ int lab_host_build(struct lab_host *host, char err[LAB_ERROR_LEN])
     if (res < 0)
         return lab_host_fail(host, res, "could not enter its namespace", err);
     lab_host_quiet(any_ipv6(host));
-    res = has_router ? 0 : lab_host_tun(host, LAB_HOST, err);
+    res = has_router || has_program ? 0 : lab_host_tun(host, LAB_HOST, err);
     lab_ns_leave(saved);
     if (res == 0 && has_router)
         res = lab_router_build(host, err);
+    if (res == 0 && has_program)
+        res = lab_userspace_build(host, err);
     return res;
 }
 
 void lab_host_close(struct lab_host *host)
 {
     lab_router_close(&host->router);
+    lab_userspace_close(&host->userspace);
     lab_box_close(&host->box);
     if (host->tun >= 0)
         close(host->tun);

@@ -24,6 +24,11 @@ struct lab_router {
     struct lab_counter base[LAB_ROUTER_COUNTERS]; /* at the last reset */
 };
 
+/* A program between a host and the internet, in a namespace of its own. Unused: both are -1. */
+struct lab_userspace {
+    int netns, pidfd;
+};
+
 /* A NAT, the one that it is under, and so on. */
 #define LAB_BOX_MAX LAB_CHAIN_MAX
 
@@ -62,6 +67,7 @@ struct lab_host {
     union base_ep own; /* what lab_host_addr() tells */
     int netns;
     struct lab_router router;
+    struct lab_userspace userspace;
     struct lab_box box;
     int tun; /* in the router's namespace, or else in the host's */
     int lan; /* the inside of a shared netfilter router; -1 = none */
@@ -158,6 +164,13 @@ int lab_router_mappings(struct lab_router *router, uint64_t *out);
 /* Since it was built. 0, or -errno. */
 int lab_router_counters(struct lab_router *router, struct lab_counter out[LAB_ROUTER_COUNTERS]);
 
+/* ---- userspace.c ----------------------------------------------------------------------------- */
+
+/* Makes host->tun in a namespace beside the host's, and starts the program between the two. 0, or -errno with err
+ * filled. The lab's end ends it. */
+int lab_userspace_build(struct lab_host *host, char err[LAB_ERROR_LEN]);
+void lab_userspace_close(struct lab_userspace *userspace);
+
 /* ---- host.c ---------------------------------------------------------------------------------- */
 
 /* Builds the namespaces and devices of a host whose facts are filled in. 0, or -errno with err filled. */
@@ -233,6 +246,8 @@ void lab_directory_free(struct lab_directory *dir);
 /* ---- spawn.c --------------------------------------------------------------------------------- */
 
 void lab_spawner_init(struct lab_spawner *spawner);
+/* lab_spawn() in a namespace that is no host's. */
+int lab_spawn_at(struct lab *lab, int netns, const struct lab_command *cmd, pid_t *pid, int *pidfd);
 /* Kills and reaps everything that was spawned. */
 void lab_spawner_stop(struct lab_spawner *spawner);
 

@@ -65,6 +65,9 @@ void lab_destroy(struct lab *lab)
     free(lab);
 }
 
+/* The address that slirp4netns gives in its /24. */
+#define SLIRP_HOST 100
+
 /* ---- hosts ----------------------------------------------------------------------------------- */
 
 bool lab_host_has(const struct lab_host *host, struct lab_addr addr)
@@ -96,7 +99,8 @@ struct lab_directory *lab_host_network(struct lab_host *host)
 
 static unsigned own_nats(const struct lab_host *host)
 {
-    return host->profile.backend == LAB_BACKEND_NETFILTER ? 1 : host->box.n;
+    return host->profile.backend == LAB_BACKEND_NETFILTER || host->profile.backend == LAB_BACKEND_PROGRAM ? 1
+                                                                                                          : host->box.n;
 }
 
 /* A host behind a shared NAT has its outside in that one's /24. */
@@ -155,6 +159,8 @@ static int host_facts(struct lab_host *host, const struct lab_place *place, char
     const union base_ep *outside = place->outside;
     size_t n = place->n_outside;
     union base_ep pool[LAB_MAX_PUBLIC];
+    if (n > 0 && host->profile.backend == LAB_BACKEND_PROGRAM && outside[0].sa.sa_family != AF_INET)
+        return lab_host_fail(host, -EINVAL, "a program as its NAT needs an IPv4 address", err);
     if (n > 0 && host->box.n && outside[0].sa.sa_family != AF_INET)
         return lab_host_fail(host, -EINVAL, "an emulated NAT needs an IPv4 address", err);
     int res = check_behind(host, place, err);
@@ -177,6 +183,8 @@ static int host_facts(struct lab_host *host, const struct lab_place *place, char
         return res;
     host->own = has_router ? *place->inside : host->addrs[0];
     base_ep_set_port(&host->own, 0);
+    if (host->profile.program == LAB_PROGRAM_SLIRP4NETNS)
+        host->own.v4.sin_addr.s_addr = (host->own.v4.sin_addr.s_addr & htonl(0xffffff00u)) | htonl(SLIRP_HOST);
     return 0;
 }
 
@@ -190,6 +198,7 @@ static struct lab_host *host_new(struct lab *lab, const struct lab_place *place)
     snprintf(host->name, sizeof(host->name), "%s", place->name);
     host->profile = *place->profile;
     host->netns = host->tun = host->lan = host->router.netns = host->router.count_fd = -1;
+    host->userspace = (struct lab_userspace){-1, -1};
     lab_carry_join(host, &place->link);
     return host;
 }

@@ -1,8 +1,8 @@
 /*
  * bench/lab: the internet in one process. Hosts are unnamed network namespaces; each one's way out is a TUN device
  * that this process reads and writes: it is the network between them. A host may sit behind a router: a second
- * namespace with nftables (backend = netfilter), or a NAT in this process (backend = emulated; nat.h). Everything goes
- * when the process does: nothing is ever named.
+ * namespace with nftables (backend = netfilter), a NAT in this process (backend = emulated; nat.h), or a program that
+ * containers use (backend = program). Everything goes when the process does: nothing is ever named.
  *
  * The lab shares no code with prediction, wire formats or techniques, so that it cannot confirm their mistakes.
  */
@@ -20,7 +20,9 @@
 
 /* ---- profiles -------------------------------------------------------------------------------- */
 
-enum lab_backend { LAB_BACKEND_NONE, LAB_BACKEND_NETFILTER, LAB_BACKEND_EMULATED };
+enum lab_backend { LAB_BACKEND_NONE, LAB_BACKEND_NETFILTER, LAB_BACKEND_EMULATED, LAB_BACKEND_PROGRAM };
+/* What a program NAT runs (backend = program). */
+enum lab_program { LAB_PROGRAM_UNSET, LAB_PROGRAM_SLIRP4NETNS, LAB_PROGRAM_PASTA };
 
 /* RFC 4787 section 4.1, as seen from outside; "connection-dependent": a new port even for the same 5-tuple; none: a
  * firewall that translates nothing. */
@@ -68,10 +70,11 @@ enum lab_at_cap { LAB_AT_CAP_UNSET, LAB_AT_CAP_DROP, LAB_AT_CAP_EVICT };
 struct lab_profile {
     char name[64];
     enum lab_backend backend;
+    enum lab_program program;
     enum lab_mapping mapping;
     enum lab_filtering filtering;
     enum lab_ports ports;
-    bool ipv6; /* it is for IPv6; else for IPv4, a netfilter router for either */
+    bool ipv6;                 /* it is for IPv6; else for IPv4, a netfilter router for either */
     uint16_t port_lo, port_hi; /* both 0 = the backend's own */
     enum lab_unsolicited unsolicited;
     enum lab_window window;
@@ -208,7 +211,7 @@ int lab_reset_nats(struct lab *lab);
 /*
  * From now on writes what passes each interface of the hosts that are there into pcap files in `dir`, which must exist,
  * each at most `limit` bytes long: NAME.pcap is host NAME's own, NAME-out.pcap the outside of its NAT, NAME-out2.pcap
- * the outside of the NAT that this one is under; of a shared NAT NAME-in.pcap is the inside. Of a netfilter router only
+ * the outside of the NAT that this one is under; of a shared NAT NAME-in.pcap is the inside. Of a netfilter router or a program only
  * the outside passes through the lab. Packets are there before their sender's link loses or delays them, and after the
  * receiver's did. What fails later ends that file, with one line on stderr. 0, or -errno with err filled.
  */

@@ -113,8 +113,8 @@ void lab_pcap_close(struct lab_pcap *p)
 /* ---- a host's interfaces --------------------------------------------------------------------- */
 
 /* The inside of a shared NAT is NAME-in.pcap. A host's own is NAME.pcap, what is outside of its NAT NAME-out.pcap, of
- * the NAT that this one is under NAME-out2.pcap. Between host and netfilter router nothing passes here: that router's
- * outside is all there is. */
+ * the NAT that this one is under NAME-out2.pcap. Between a host and its netfilter router or program nothing passes
+ * here: its outside is all there is. */
 static void file_name(const struct lab_host *host, unsigned boundary, char out[96])
 {
     char which[16] = "";
@@ -122,7 +122,7 @@ static void file_name(const struct lab_host *host, unsigned boundary, char out[9
         snprintf(which, sizeof(which), "-out%u", boundary);
     else if (boundary == (host->lan >= 0) && host->shared)
         snprintf(which, sizeof(which), "-in");
-    else if (boundary == 1 || host->router.netns >= 0)
+    else if (boundary == 1 || host->router.netns >= 0 || host->userspace.netns >= 0)
         snprintf(which, sizeof(which), "-out");
     snprintf(out, 96, "%s%s.pcap", host->name, which);
 }

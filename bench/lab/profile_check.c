@@ -134,7 +134,8 @@ static int check_emulated(struct profile_reading *r)
 int profile_check(struct profile_reading *r)
 {
     if (!r->key_lines[0])
-        return profile_refuse(r, r->line ? r->line : 1, "'backend' is missing; use one of: none, netfilter, emulated");
+        return profile_refuse(r, r->line ? r->line : 1,
+                              "'backend' is missing; use one of: none, netfilter, emulated, program");
     if (!profile_seen(r, "source"))
         return profile_refuse(r, r->key_lines[0],
                               "'source' is missing: name what the profile was measured on, or \"proposal\"");
@@ -143,6 +144,10 @@ int profile_check(struct profile_reading *r)
         return check_netfilter(r);
     case LAB_BACKEND_EMULATED:
         return check_emulated(r);
+    case LAB_BACKEND_PROGRAM: {
+        static const char *const needed[] = {"program", "mapping", "filtering", "ports"};
+        return need(r, needed, BASE_ARRAY_LEN(needed));
+    }
     default:
         return 0;
     }

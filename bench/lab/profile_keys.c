@@ -11,8 +11,11 @@
 #define ON_NONE      (1u << LAB_BACKEND_NONE)
 #define ON_NETFILTER (1u << LAB_BACKEND_NETFILTER)
 #define ON_EMULATED  (1u << LAB_BACKEND_EMULATED)
+#define ON_PROGRAM   (1u << LAB_BACKEND_PROGRAM)
 #define ON_NAT       (ON_NETFILTER | ON_EMULATED)
-#define ON_ALL       (ON_NONE | ON_NAT)
+/* What a program NAT is found to do can be said, and is then checked; it cannot be set. */
+#define ON_SAID (ON_NAT | ON_PROGRAM)
+#define ON_ALL  (ON_NONE | ON_SAID)
 
 #define BLOCKS_MOST 16u /* of one subscriber; as the emulator has them */
 
@@ -43,66 +46,72 @@ struct key {
 static const struct word backend_words[] = {{"none", LAB_BACKEND_NONE, ON_ALL},
                                             {"netfilter", LAB_BACKEND_NETFILTER, ON_ALL},
                                             {"emulated", LAB_BACKEND_EMULATED, ON_ALL},
+                                            {"program", LAB_BACKEND_PROGRAM, ON_ALL},
                                             {NULL, 0, 0}};
-static const struct word mapping_words[] = {{"endpoint-independent", LAB_MAP_EI, ON_NAT},
-                                            {"address-dependent", LAB_MAP_AD, ON_EMULATED},
-                                            {"address-and-port-dependent", LAB_MAP_APD, ON_NAT},
-                                            {"connection-dependent", LAB_MAP_CONNECTION, ON_EMULATED},
+static const struct word mapping_words[] = {{"endpoint-independent", LAB_MAP_EI, ON_SAID},
+                                            {"address-dependent", LAB_MAP_AD, ON_EMULATED | ON_PROGRAM},
+                                            {"address-and-port-dependent", LAB_MAP_APD, ON_SAID},
+                                            {"connection-dependent", LAB_MAP_CONNECTION, ON_EMULATED | ON_PROGRAM},
                                             {"none", LAB_MAP_NONE, ON_NETFILTER},
                                             {NULL, 0, 0}};
-static const struct word filtering_words[] = {{"endpoint-independent", LAB_FILTER_EI, ON_EMULATED},
-                                              {"address-dependent", LAB_FILTER_AD, ON_EMULATED},
-                                              {"address-and-port-dependent", LAB_FILTER_APD, ON_NAT},
-                                              {"last-destination-only", LAB_FILTER_LAST, ON_EMULATED},
+static const struct word filtering_words[] = {{"endpoint-independent", LAB_FILTER_EI, ON_EMULATED | ON_PROGRAM},
+                                              {"address-dependent", LAB_FILTER_AD, ON_EMULATED | ON_PROGRAM},
+                                              {"address-and-port-dependent", LAB_FILTER_APD, ON_SAID},
+                                              {"last-destination-only", LAB_FILTER_LAST, ON_EMULATED | ON_PROGRAM},
                                               {NULL, 0, 0}};
-static const struct word ports_words[] = {{"preserve", LAB_PORTS_PRESERVE, ON_NAT},
-                                          {"random", LAB_PORTS_RANDOM, ON_NAT},
-                                          {"sequential", LAB_PORTS_SEQUENTIAL, ON_EMULATED},
-                                          {"parity", LAB_PORTS_PARITY, ON_EMULATED},
-                                          {"block", LAB_PORTS_BLOCK, ON_EMULATED},
-                                          {"band", LAB_PORTS_BAND, ON_EMULATED},
+static const struct word ports_words[] = {{"preserve", LAB_PORTS_PRESERVE, ON_SAID},
+                                          {"random", LAB_PORTS_RANDOM, ON_SAID},
+                                          {"sequential", LAB_PORTS_SEQUENTIAL, ON_EMULATED | ON_PROGRAM},
+                                          {"parity", LAB_PORTS_PARITY, ON_EMULATED | ON_PROGRAM},
+                                          {"block", LAB_PORTS_BLOCK, ON_EMULATED | ON_PROGRAM},
+                                          {"band", LAB_PORTS_BAND, ON_EMULATED | ON_PROGRAM},
                                           {NULL, 0, 0}};
 static const struct word family_words[] = {{"ipv4", false, ON_NETFILTER}, {"ipv6", true, ON_NETFILTER}, {NULL, 0, 0}};
-static const struct word unsolicited_words[] = {{"drop", LAB_UNSOLICITED_DROP, ON_NAT},
-                                                {"rst", LAB_UNSOLICITED_RST, ON_NAT},
-                                                {"icmp", LAB_UNSOLICITED_ICMP, ON_EMULATED},
-                                                {"hold", LAB_UNSOLICITED_HOLD, ON_EMULATED},
+static const struct word program_words[] = {
+    {"slirp4netns", LAB_PROGRAM_SLIRP4NETNS, ON_PROGRAM}, {"pasta", LAB_PROGRAM_PASTA, ON_PROGRAM}, {NULL, 0, 0}};
+static const struct word unsolicited_words[] = {{"drop", LAB_UNSOLICITED_DROP, ON_SAID},
+                                                {"rst", LAB_UNSOLICITED_RST, ON_SAID},
+                                                {"icmp", LAB_UNSOLICITED_ICMP, ON_EMULATED | ON_PROGRAM},
+                                                {"hold", LAB_UNSOLICITED_HOLD, ON_EMULATED | ON_PROGRAM},
                                                 {NULL, 0, 0}};
-static const struct word window_words[] = {{"strict", LAB_WINDOW_STRICT, ON_NAT},
-                                           {"liberal", LAB_WINDOW_LIBERAL, ON_NAT},
-                                           {"none", LAB_WINDOW_NONE, ON_EMULATED},
+static const struct word window_words[] = {{"strict", LAB_WINDOW_STRICT, ON_SAID},
+                                           {"liberal", LAB_WINDOW_LIBERAL, ON_SAID},
+                                           {"none", LAB_WINDOW_NONE, ON_EMULATED | ON_PROGRAM},
                                            {NULL, 0, 0}};
-static const struct word hairpin_words[] = {{"off", LAB_HAIRPIN_OFF, ON_EMULATED},
-                                            {"internal-source", LAB_HAIRPIN_INTERNAL, ON_EMULATED},
-                                            {"external-source", LAB_HAIRPIN_EXTERNAL, ON_EMULATED},
+static const struct word hairpin_words[] = {{"off", LAB_HAIRPIN_OFF, ON_EMULATED | ON_PROGRAM},
+                                            {"internal-source", LAB_HAIRPIN_INTERNAL, ON_EMULATED | ON_PROGRAM},
+                                            {"external-source", LAB_HAIRPIN_EXTERNAL, ON_EMULATED | ON_PROGRAM},
                                             {NULL, 0, 0}};
-static const struct word refresh_words[] = {
-    {"outbound", LAB_REFRESH_OUTBOUND, ON_EMULATED}, {"both", LAB_REFRESH_BOTH, ON_EMULATED}, {NULL, 0, 0}};
-static const struct word rst_words[] = {{"closes", LAB_RST_CLOSES, ON_EMULATED},
-                                        {"closes-if-in-window", LAB_RST_IN_WINDOW, ON_EMULATED},
-                                        {"ignored", LAB_RST_IGNORED, ON_EMULATED},
+static const struct word refresh_words[] = {{"outbound", LAB_REFRESH_OUTBOUND, ON_EMULATED | ON_PROGRAM},
+                                            {"both", LAB_REFRESH_BOTH, ON_EMULATED | ON_PROGRAM},
+                                            {NULL, 0, 0}};
+static const struct word rst_words[] = {{"closes", LAB_RST_CLOSES, ON_EMULATED | ON_PROGRAM},
+                                        {"closes-if-in-window", LAB_RST_IN_WINDOW, ON_EMULATED | ON_PROGRAM},
+                                        {"ignored", LAB_RST_IGNORED, ON_EMULATED | ON_PROGRAM},
                                         {NULL, 0, 0}};
 /* The word after a number. */
-static const struct word pooling_words[] = {
-    {"paired", LAB_POOL_PAIRED, ON_EMULATED}, {"arbitrary", LAB_POOL_ARBITRARY, ON_EMULATED}, {NULL, 0, 0}};
-static const struct word at_cap_words[] = {
-    {"drop", LAB_AT_CAP_DROP, ON_EMULATED}, {"evict", LAB_AT_CAP_EVICT, ON_EMULATED}, {NULL, 0, 0}};
+static const struct word pooling_words[] = {{"paired", LAB_POOL_PAIRED, ON_EMULATED | ON_PROGRAM},
+                                            {"arbitrary", LAB_POOL_ARBITRARY, ON_EMULATED | ON_PROGRAM},
+                                            {NULL, 0, 0}};
+static const struct word at_cap_words[] = {{"drop", LAB_AT_CAP_DROP, ON_EMULATED | ON_PROGRAM},
+                                           {"evict", LAB_AT_CAP_EVICT, ON_EMULATED | ON_PROGRAM},
+                                           {NULL, 0, 0}};
 
-static parse_fn parse_text, parse_word, parse_family, parse_range, parse_seconds, parse_number, parse_step, parse_cross,
-    parse_switch, parse_blacklist, parse_under;
+static parse_fn parse_text, parse_word, parse_said, parse_family, parse_range, parse_seconds, parse_number, parse_step,
+    parse_cross, parse_switch, parse_blacklist, parse_under;
 
 #define FIELD(f) offsetof(struct lab_profile, f)
 
 static const struct key keys[] = {
     {.name = "backend", .backends = ON_ALL, .parse = parse_word, .offset = FIELD(backend), .words = backend_words},
     {.name = "source", .backends = ON_ALL, .parse = parse_text},
-    {.name = "mapping", .backends = ON_NAT, .parse = parse_word, .offset = FIELD(mapping), .words = mapping_words},
+    {.name = "mapping", .backends = ON_SAID, .parse = parse_word, .offset = FIELD(mapping), .words = mapping_words},
     {.name = "filtering",
-     .backends = ON_NAT,
+     .backends = ON_SAID,
      .parse = parse_word,
      .offset = FIELD(filtering),
      .words = filtering_words},
-    {.name = "ports", .backends = ON_NAT, .parse = parse_word, .offset = FIELD(ports), .words = ports_words},
+    {.name = "ports", .backends = ON_SAID, .parse = parse_word, .offset = FIELD(ports), .words = ports_words},
     {.name = "port-range", .backends = ON_NAT, .parse = parse_range, .offset = FIELD(port_lo)},
     {.name = "udp-timeout",
      .backends = ON_NAT,
@@ -117,15 +126,20 @@ static const struct key keys[] = {
      .least = 2,
      .most = 3},
     {.name = "unsolicited-syn",
-     .backends = ON_NAT,
+     .backends = ON_SAID,
      .parse = parse_word,
      .offset = FIELD(unsolicited),
      .words = unsolicited_words},
     {.name = "tcp-window-check",
-     .backends = ON_NAT,
+     .backends = ON_SAID,
      .parse = parse_word,
      .offset = FIELD(window),
      .words = window_words},
+    {.name = "program", .backends = ON_PROGRAM, .parse = parse_word, .offset = FIELD(program), .words = program_words},
+    {.name = "tcp-mapping", .backends = ON_PROGRAM, .parse = parse_said, .words = mapping_words},
+    {.name = "tcp-filtering", .backends = ON_PROGRAM, .parse = parse_said, .words = filtering_words},
+    {.name = "tcp-ports", .backends = ON_PROGRAM, .parse = parse_said, .words = ports_words},
+    {.name = "tcp-hairpin", .backends = ON_PROGRAM, .parse = parse_said, .words = hairpin_words},
     {.name = "family", .backends = ON_NETFILTER, .parse = parse_family, .words = family_words},
     {.name = "step", .backends = ON_EMULATED, .parse = parse_step},
     {.name = "block-size",
@@ -149,9 +163,17 @@ static const struct key keys[] = {
      .word_offset = FIELD(pooling),
      .least = 1,
      .most = 16},
-    {.name = "hairpin", .backends = ON_EMULATED, .parse = parse_word, .offset = FIELD(hairpin), .words = hairpin_words},
+    {.name = "hairpin",
+     .backends = ON_EMULATED | ON_PROGRAM,
+     .parse = parse_word,
+     .offset = FIELD(hairpin),
+     .words = hairpin_words},
     {.name = "refresh", .backends = ON_EMULATED, .parse = parse_word, .offset = FIELD(refresh), .words = refresh_words},
-    {.name = "rst", .backends = ON_EMULATED, .parse = parse_word, .offset = FIELD(rst), .words = rst_words},
+    {.name = "rst",
+     .backends = ON_EMULATED | ON_PROGRAM,
+     .parse = parse_word,
+     .offset = FIELD(rst),
+     .words = rst_words},
     {.name = "table-size",
      .backends = ON_EMULATED,
      .parse = parse_number,
@@ -241,16 +263,21 @@ static int parse_word(struct profile_reading *r, const struct key *key, const ch
                           choices(key, backend, list));
 }
 
-static int parse_family(struct profile_reading *r, const struct key *key, const char *value)
+/* It tells the reader, and the test that holds discovery against it; nothing is built from it. */
+static int parse_said(struct profile_reading *r, const struct key *key, const char *value)
 {
     char list[128];
     for (const struct word *w = key->words; w->text; w++)
-        if (strcmp(w->text, value) == 0) {
-            r->profile->ipv6 = w->value;
+        if (strcmp(w->text, value) == 0 && has(w->backends, r->profile->backend))
             return 0;
-        }
     return profile_refuse(r, r->line, "'%s' is no value of %s; use one of: %s", value, key->name,
                           choices(key, r->profile->backend, list));
+}
+
+static int parse_family(struct profile_reading *r, const struct key *key, const char *value)
+{
+    r->profile->ipv6 = strcmp(value, "ipv6") == 0;
+    return parse_said(r, key, value);
 }
 
 static int parse_range(struct profile_reading *r, const struct key *key, const char *value)

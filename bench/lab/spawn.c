@@ -170,15 +170,14 @@ static void say(int fd, struct report report)
     (void)ignored;
 }
 
-static void __attribute__((noreturn))
-child_main(const struct lab_host *host, const struct lab_command *cmd, int report, pid_t parent)
+static void __attribute__((noreturn)) child_main(int netns, const struct lab_command *cmd, int report, pid_t parent)
 {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     /* The parent may have gone before that; 0: it is outside our PID namespace, whose init then takes us along. */
     if (getppid() != parent && getppid() != 0)
         _exit(127);
     reset_signals();
-    int res = setns(host->netns, CLONE_NEWNET) < 0 ? -errno : place_stdio(cmd);
+    int res = setns(netns, CLONE_NEWNET) < 0 ? -errno : place_stdio(cmd);
     if (res == 0) {
         close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
         execvp(cmd->argv[0], (char *const *)(uintptr_t)cmd->argv);
@@ -190,14 +189,14 @@ child_main(const struct lab_host *host, const struct lab_command *cmd, int repor
 
 /* Entering a PID namespace counts for later children only, and may not be undone everywhere (a user namespace cannot
  * return to its parent's): so a helper enters it, and leaves us the child as our own (CLONE_PARENT). */
-static void __attribute__((noreturn)) helper_main(const struct lab_spawner *s, const struct lab_host *host,
-                                                  const struct lab_command *cmd, int report, pid_t parent)
+static void __attribute__((noreturn))
+helper_main(const struct lab_spawner *s, int netns, const struct lab_command *cmd, int report, pid_t parent)
 {
     pid_t pid = -1;
     if (s->pid_ns < 0 || setns(s->pid_ns, CLONE_NEWPID) == 0)
         pid = (pid_t)syscall(SYS_clone, CLONE_PARENT | SIGCHLD, NULL, NULL, NULL, NULL);
     if (pid == 0)
-        child_main(host, cmd, report, parent);
+        child_main(netns, cmd, report, parent);
     struct report result = {.pid = pid};
     if (pid < 0)
         result = (struct report){.err = -errno};
@@ -225,7 +224,7 @@ static pid_t read_reports(int fd)
     return err ? err : pid ? pid : -ECHILD;
 }
 
-static pid_t start(const struct lab_spawner *s, const struct lab_host *host, const struct lab_command *cmd)
+static pid_t start(const struct lab_spawner *s, int netns, const struct lab_command *cmd)
 {
     int report[2];
     pid_t parent = getpid();
@@ -233,7 +232,7 @@ static pid_t start(const struct lab_spawner *s, const struct lab_host *host, con
         return -errno;
     pid_t helper = fork();
     if (helper == 0)
-        helper_main(s, host, cmd, report[1], parent);
+        helper_main(s, netns, cmd, report[1], parent);
     pid_t res = helper < 0 ? -errno : 0;
     close(report[1]);
     if (helper > 0) {
@@ -244,11 +243,11 @@ static pid_t start(const struct lab_spawner *s, const struct lab_host *host, con
     return res;
 }
 
-int lab_spawn(struct lab *lab, struct lab_host *host, const struct lab_command *cmd, pid_t *pid, int *pidfd)
+int lab_spawn_at(struct lab *lab, int netns, const struct lab_command *cmd, pid_t *pid, int *pidfd)
 {
     struct lab_spawner *s = &lab->spawner;
     int res = tidy(s);
-    pid_t child = res < 0 ? res : start(s, host, cmd);
+    pid_t child = res < 0 ? res : start(s, netns, cmd);
     if (child < 0)
         return child;
     int own = (int)syscall(SYS_pidfd_open, child, 0);
@@ -265,4 +264,9 @@ int lab_spawn(struct lab *lab, struct lab_host *host, const struct lab_command *
     *pid = child;
     *pidfd = theirs;
     return 0;
+}
+
+int lab_spawn(struct lab *lab, struct lab_host *host, const struct lab_command *cmd, pid_t *pid, int *pidfd)
+{
+    return lab_spawn_at(lab, host->netns, cmd, pid, pidfd);
 }

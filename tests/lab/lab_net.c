@@ -225,6 +225,26 @@ static void a_firewall_wants_its_own_family(void **state)
     world_free(&w);
 }
 
+/* ---- programs that are NATs ------------------------------------------------------------------- */
+
+static void a_missing_program_is_named(void **state)
+{
+    (void)state;
+    struct world w = world_new("open", (struct lab_link){0});
+    struct lab_profile p;
+    struct lab_host *host;
+    char err[LAB_ERROR_LEN] = "", *path = strdup(getenv("PATH"));
+    union base_ep outside = ep("198.51.100.77", 0), inside = ep("10.1.0.2", 0);
+    struct lab_link link = {0};
+    assert_int_equal(lab_profile_find("bench/profiles", "pasta", &p, err), 0);
+    assert_int_equal(setenv("PATH", "/nowhere", 1), 0);
+    assert_int_equal(lab_add_host(w.lab, "c", &p, &outside, 1, &inside, &link, &host, err), -ENOENT);
+    assert_non_null(strstr(err, "package passt"));
+    assert_int_equal(setenv("PATH", path, 1), 0);
+    free(path);
+    world_free(&w);
+}
+
 /* ---- programs -------------------------------------------------------------------------------- */
 
 static int spawn_sh(struct world *w, struct lab_host *host, const char *script, int out, pid_t *pid, int *pidfd)
@@ -368,6 +388,7 @@ int main(void)
         cmocka_unit_test(ipv6_is_carried_and_translated),
         cmocka_unit_test(a_firewall_filters_and_translates_nothing),
         cmocka_unit_test(a_firewall_wants_its_own_family),
+        cmocka_unit_test(a_missing_program_is_named),
         cmocka_unit_test(programs_run_in_their_host),
         cmocka_unit_test(kill_leaves_nothing),
         cmocka_unit_test(destroy_leaves_nothing),

@@ -42,6 +42,13 @@ campaign() {
     jq -e -s 'all(.[]; (.b.mapped | startswith("[2001:db8:b::2]:")))' "$DIR/out/trials.jsonl"
 }
 
+@test "container networks: UDP gets in as through a full cone, a plain TCP punch does not" {
+    command -v slirp4netns pasta >/dev/null || skip "slirp4netns or pasta is missing: make deps"
+    printf '[campaign]\nname = t\nseed = 3\ntrials = 3\ntimeout = 600ms\npairs = slirp4netns / linux-random, pasta / slirp4netns\ntechniques = simopen, portspray:punch, none\n[link]\nrtt = 20ms\n[expect]\n*/*/* = 0%%\n*/*/portspray-punch = 100%%\n' >"$DIR/c.ini"
+    run -0 "$BIN/bench" run "$DIR/c.ini" --out "$DIR/out"
+    jq -e -s 'length == 18' "$DIR/out/trials.jsonl"
+}
+
 @test "a campaign that mixes IPv6 with an emulated NAT is told so" {
     printf '[campaign]\nname = t\nseed = 3\ntrials = 1\npairs = full-cone / firewall6\ntechniques = none\n[link]\nrtt = 20ms\n' >"$DIR/c.ini"
     run -1 --separate-stderr "$BIN/bench" run "$DIR/c.ini" --out "$DIR/out"

@@ -265,6 +265,25 @@ static void emulated_contradictions(void **state)
             4, "59 s are fewer");
 }
 
+#define PROGRAM "backend = program\nsource = proposal\n"
+
+static void program_nats(void **state)
+{
+    (void)state;
+    refused(PROGRAM "mapping = endpoint-independent\nfiltering = endpoint-independent\nports = random\n", 1,
+            "needs 'program'");
+    refused(PROGRAM "program = qemu\n", 3, "slirp4netns, pasta");
+    refused(PROGRAM "program = pasta\nudp-timeout = 30\n", 4, "not something backend = program has");
+    refused(PROGRAM "program = pasta\ntcp-mapping = none\n", 4, "use one of");
+    refused(EMULATED "tcp-mapping = endpoint-independent\n", 3, "not something backend = emulated has");
+    refused(EMULATED "program = pasta\n", 3, "not something backend = emulated has");
+    refused(EMULATED "family = ipv6\n", 3, "not something backend = emulated has");
+    refused("backend = netfilter\nsource = x\nfamily = ipx\n", 3, "ipv4, ipv6");
+    refused("backend = netfilter\nsource = x\nmapping = none\nfiltering = address-and-port-dependent\nports = random\n"
+            "unsolicited-syn = drop\ntcp-window-check = strict\n",
+            5, "ports = preserve");
+}
+
 /* One emulated NAT under another, and no more: a chain or a ring of them is refused where it begins. */
 static void nats_under_nats(void **state)
 {
@@ -415,6 +434,7 @@ int main(void)
         cmocka_unit_test(every_emulated_key),
         cmocka_unit_test(wrong_emulated_values),
         cmocka_unit_test(emulated_contradictions),
+        cmocka_unit_test(program_nats),
         cmocka_unit_test(nats_under_nats),
         cmocka_unit_test(the_emulated_set),
     };
