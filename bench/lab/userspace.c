@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
-#include <string.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -71,11 +70,12 @@ static void pasta_args(struct args *a)
 static void make_args(const struct lab_host *host, struct args *a)
 {
     union base_ep gateway = lab_gateway_of(&host->own), network = gateway;
+    char text[BASE_EP_STRLEN];
     network.v4.sin_addr.s_addr &= htonl(0xffffff00u);
     base_ep_format_addr(&host->own, a->address);
     base_ep_format_addr(&gateway, a->gateway);
-    base_ep_format_addr(&network, a->cidr);
-    strcat(a->cidr, "/24");
+    base_ep_format_addr(&network, text);
+    snprintf(a->cidr, sizeof(a->cidr), "%s/24", text);
     if (host->profile.program == LAB_PROGRAM_PASTA)
         pasta_args(a);
     else
