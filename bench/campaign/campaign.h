@@ -10,6 +10,7 @@
  *   results.c  the folder: run.json, trials.jsonl           resume.c   what a folder already has
  *   summary.c  summary.csv, the table, the expectations     hlog.c     latency.hlog
  *   progress.c the status line
+ *   report*.c  what report, compare and check make of recorded results: report.h
  *   cmd_*.c    the subcommands                              main.c     dispatch
  */
 #ifndef BENCH_CAMPAIGN_H
@@ -230,6 +231,8 @@ struct campaign_cell {
 /* All cells whose name matches the glob (NULL = all), in the order of the file. The array is the caller's; it points
  * into config. 0, -ENOMEM, or -ENOENT when none matches. */
 int campaign_expand(const struct campaign_config *config, const char *filter, struct campaign_cell **out, size_t *n);
+bool campaign_pattern_matches(const struct campaign_pattern *p, const char *nat_a, const char *nat_b,
+                              const char *technique, const char *link);
 /* The line that rules this cell, or NULL. */
 const struct campaign_expect *campaign_expect_for(const struct campaign_config *config,
                                                   const struct campaign_cell *cell);
@@ -337,6 +340,8 @@ int campaign_summary_write(const char *dir, const struct campaign_cell *cells, c
 void campaign_summary_csv(FILE *out, const struct campaign_cell *cells, const struct campaign_tally *tallies, size_t n);
 void campaign_summary_table(FILE *out, const struct campaign_cell *cells, const struct campaign_tally *tallies,
                             size_t n);
+/* Whether `ok` of `n` > 0 trials are as expected; predicted = the mean of what the plans said, NAN: nothing. Pure. */
+bool campaign_expect_holds(const struct campaign_expect *e, uint64_t ok, uint64_t n, double predicted);
 /* Predicted probabilities beside what came out, by tenths, and the Brier score; nothing where nothing was predicted. */
 void campaign_summary_calibration(FILE *out, const struct campaign_tally *tallies, size_t n);
 /* One line on `out` for each cell that is not as expected; how many. Cells without a trial are not judged. */
@@ -508,5 +513,7 @@ void campaign_give_back(const char *path);
 int campaign_cmd_run(int argc, char **argv);
 int campaign_cmd_lab(int argc, char **argv);
 int campaign_cmd_list(int argc, char **argv);
+int campaign_cmd_compare(int argc, char **argv);
+int campaign_cmd_check(int argc, char **argv);
 
 #endif

@@ -13,10 +13,16 @@ static uint64_t cell_seed(uint64_t seed, const char *name)
     return base_rng_u64(&rng) >> 11;
 }
 
+bool campaign_pattern_matches(const struct campaign_pattern *p, const char *nat_a, const char *nat_b,
+                              const char *technique, const char *link)
+{
+    return fnmatch(p->nat_a, nat_a, 0) == 0 && fnmatch(p->nat_b, nat_b, 0) == 0 &&
+           fnmatch(p->technique, technique, 0) == 0 && fnmatch(p->link, link, 0) == 0;
+}
+
 static bool matches(const struct campaign_pattern *p, const struct campaign_cell *cell)
 {
-    return fnmatch(p->nat_a, cell->nat_a->name, 0) == 0 && fnmatch(p->nat_b, cell->nat_b->name, 0) == 0 &&
-           fnmatch(p->technique, cell->choice->label, 0) == 0 && fnmatch(p->link, cell->link->label, 0) == 0;
+    return campaign_pattern_matches(p, cell->nat_a->name, cell->nat_b->name, cell->choice->label, cell->link->label);
 }
 
 static uint64_t trials_for(const struct campaign_config *c, const struct campaign_cell *cell)

@@ -13,6 +13,8 @@ static const struct {
     {"run", campaign_cmd_run, "measure a campaign: NAT pairs x techniques, in a lab"},
     {"lab", campaign_cmd_lab, "two NATs and a server on this machine: run your own programs in them"},
     {"list", campaign_cmd_list, "the NAT profiles, campaigns and techniques that there are"},
+    {"compare", campaign_cmd_compare, "two runs, or two techniques of one: differences with intervals"},
+    {"check", campaign_cmd_check, "recorded results against what their campaign expects"},
 };
 
 static void usage(FILE *out)
@@ -21,7 +23,7 @@ static void usage(FILE *out)
           "Measures NAT hole punching: how often, how fast, and why not.\n\n",
           out);
     for (size_t i = 0; i < BASE_ARRAY_LEN(commands); i++)
-        fprintf(out, "  bench %-5s %s\n", commands[i].name, commands[i].doc);
+        fprintf(out, "  bench %-8s %s\n", commands[i].name, commands[i].doc);
     fputs("\n  bench COMMAND --help   options and examples\n"
           "  bench --version        the version\n\n"
           "Begin with: sudo bench run quick\n",

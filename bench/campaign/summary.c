@@ -183,26 +183,28 @@ void campaign_summary_calibration(FILE *out, const struct campaign_tally *tallie
 /* 99.9 %, two-sided: of a thousand cells that are as expected, one is called wrong. */
 #define Z999 3.2905
 
-static bool holds(const struct campaign_expect *e, const struct campaign_tally *t)
+bool campaign_expect_holds(const struct campaign_expect *e, uint64_t ok, uint64_t n, double predicted_p)
 {
     /* Half a trial: rates are written with few digits. */
-    double off = rate_of(t) - e->rate, half = 0.5 / (double)t->measured;
+    double off = (double)ok / (double)n - e->rate, half = 0.5 / (double)n;
+    struct record_interval i = record_wilson(ok, n, Z999);
     switch (e->op) {
     case CAMPAIGN_AT_LEAST:
         return off > -half;
     case CAMPAIGN_AT_MOST:
         return off < half;
-    case CAMPAIGN_ABOUT: {
-        struct record_interval i = record_wilson(t->outcomes[RECORD_OK], t->measured, Z999);
+    case CAMPAIGN_ABOUT:
         return i.lo <= e->rate && e->rate <= i.hi;
-    }
-    case CAMPAIGN_PREDICTED: {
-        struct record_interval i = record_wilson(t->outcomes[RECORD_OK], t->measured, Z999);
-        return t->calibration.n && i.lo <= predicted(&t->calibration) && predicted(&t->calibration) <= i.hi;
-    }
+    case CAMPAIGN_PREDICTED:
+        return i.lo <= predicted_p && predicted_p <= i.hi; /* not for NAN */
     default:
         return fabs(off) < half;
     }
+}
+
+static bool holds(const struct campaign_expect *e, const struct campaign_tally *t)
+{
+    return campaign_expect_holds(e, t->outcomes[RECORD_OK], t->measured, predicted(&t->calibration));
 }
 
 size_t campaign_summary_check(FILE *out, const struct campaign_config *config, const struct campaign_cell *cells,

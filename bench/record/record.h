@@ -110,5 +110,7 @@ struct record_view {
 
 /* Reads one line of trials.jsonl. 0; -EBADMSG for what is not a trial record; -EPROTONOSUPPORT for a newer schema. */
 int record_view_parse(const char *line, size_t len, struct record_view *out);
+/* The same of a line that was parsed already (with JSON_REJECT_DUPLICATES): for who needs more of it. */
+int record_view_read(const json_t *json, struct record_view *out);
 
 #endif

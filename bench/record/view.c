@@ -46,8 +46,9 @@ static int get_outcome(const json_t *json, struct record_view *out)
     return (out->outcome == RECORD_OK) == (out->connect_ns > 0) ? 0 : -EBADMSG;
 }
 
-static int read_view(const json_t *json, struct record_view *out)
+int record_view_read(const json_t *json, struct record_view *out)
 {
+    *out = (struct record_view){.predicted_p = NAN};
     int res = check_kind(json);
     if (res < 0)
         return res;
@@ -70,11 +71,10 @@ static int read_view(const json_t *json, struct record_view *out)
 
 int record_view_parse(const char *line, size_t len, struct record_view *out)
 {
-    *out = (struct record_view){.predicted_p = NAN};
     json_t *json = json_loadb(line, len, JSON_REJECT_DUPLICATES, NULL);
     if (!json)
         return -EBADMSG;
-    int res = read_view(json, out);
+    int res = record_view_read(json, out);
     json_decref(json);
     return res;
 }

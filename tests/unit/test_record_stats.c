@@ -376,9 +376,42 @@ static void calibration_bins(void **state)
     assert_false(record_calibration_point(&c, 2, RECORD_Z95, &point));
 }
 
+/* ---- Fisher's exact test --------------------------------------------------------------------- */
+
+static void fisher_gives_the_published_values(void **state)
+{
+    (void)state;
+    /* Fisher 1935: the lady tasting tea, 3 of 4 and 1 of 4: 34 of 70 tables are as unlikely. */
+    assert_true(fabs(record_fisher(3, 4, 1, 4) - 34.0 / 70) < 1e-9);
+    /* Fisher's twins (Agresti 1992): 10 of 12 and 2 of 15; two-sided 0.000536724. */
+    assert_true(fabs(record_fisher(10, 13, 2, 17) - 0.0005367241) < 1e-9);
+    assert_true(record_fisher(2, 17, 10, 13) == record_fisher(10, 13, 2, 17));
+    /* By hand: 20 of 20 and 0 of 20 are two of the C(40, 20) tables. */
+    assert_true(fabs(record_fisher(20, 20, 0, 20) - 2 / 137846528820.0) < 1e-18);
+    assert_true(record_fisher(0, 0, 0, 0) == 1 && record_fisher(3, 3, 0, 0) == 1);
+    assert_true(record_fisher(0, 20, 0, 20) == 1 && record_fisher(20, 20, 20, 20) == 1);
+}
+
+static void fisher_rejects_at_most_as_often_as_it_says(void **state)
+{
+    (void)state;
+    /* Exactly, over all outcomes of two samples of 12 at one rate. */
+    for (double rate = 0.1; rate < 1; rate += 0.2) {
+        double rejected = 0;
+        for (unsigned a = 0; a <= 12; a++)
+            for (unsigned b = 0; b <= 12; b++)
+                if (record_fisher(a, 12, b, 12) <= 0.05)
+                    rejected += exp(2 * lgamma(13) - lgamma(a + 1) - lgamma(13 - a) - lgamma(b + 1) - lgamma(13 - b)) *
+                                pow(rate, a + b) * pow(1 - rate, 24 - a - b);
+        assert_true(rejected <= 0.05);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(fisher_gives_the_published_values),
+        cmocka_unit_test(fisher_rejects_at_most_as_often_as_it_says),
         cmocka_unit_test(wilson_matches_newcombe_1998a),
         cmocka_unit_test(wilson_at_the_ends),
         cmocka_unit_test(difference_matches_newcombe_1998b),

@@ -1,0 +1,152 @@
+/* bench check: recorded results against what their campaign says should come out. */
+#include <argp.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bench/campaign/report.h"
+
+static const char doc[] =
+    "Recorded results against their campaign's expectations (the [expect] lines, as run.json has them).\v"
+    "  bench check results/quick             one line a cell that is not as expected\n"
+    "  bench check results/*                 every one of these folders\n"
+    "\n"
+    "Where several lines match a cell, the last one rules; cells without a trial are not judged, and counted.\n"
+    "\n"
+    "Exit status: 0 all is as expected, or nothing is expected; 1 usage or environment, a folder that cannot be read; "
+    "2 a cell is not as expected.";
+
+/* ---- expectations ---------------------------------------------------------------------------- */
+
+/* "PATTERN = VALUE", as written into run.json. */
+static int parse_expect(const char *text, struct campaign_expect *out, char err[CAMPAIGN_ERROR_LEN])
+{
+    char pattern[160];
+    const char *equals = strstr(text, " = ");
+    if (!equals || (size_t)(equals - text) >= sizeof(pattern))
+        return campaign_fail(-EINVAL, err, "'%.100s' is no expectation", text);
+    snprintf(pattern, sizeof(pattern), "%.*s", (int)(equals - text), text);
+    return campaign_expect_parse(pattern, equals + 3, out, err);
+}
+
+struct expects {
+    struct campaign_expect *list;
+    size_t n;
+};
+
+static int read_expects(const struct report_run *run, struct expects *out, char err[CAMPAIGN_ERROR_LEN])
+{
+    const json_t *lines = json_object_get(json_object_get(run->json, "campaign"), "expect"), *each;
+    char why[CAMPAIGN_ERROR_LEN];
+    size_t i;
+    *out = (struct expects){.list = calloc(json_array_size(lines) + 1, sizeof(*out->list))};
+    if (!out->list)
+        return campaign_fail(-ENOMEM, err, "no memory");
+    json_array_foreach(lines, i, each)
+    {
+        const char *text = json_string_value(each);
+        int res = text ? parse_expect(text, &out->list[out->n++], why) : campaign_fail(-EINVAL, why, "no text");
+        if (res < 0)
+            return campaign_fail(res, err, "%.150s/run.json: expectation %zu: %.250s", run->dir, i + 1, why);
+    }
+    return 0;
+}
+
+static const struct campaign_expect *rule_of(const struct expects *e, const struct report_cell *c)
+{
+    for (size_t i = e->n; i > 0; i--)
+        if (campaign_pattern_matches(&e->list[i - 1].cells, c->nat_a, c->nat_b, c->label, c->link))
+            return &e->list[i - 1];
+    return NULL;
+}
+
+int report_check(FILE *out, const struct report_set *set, size_t run, size_t *judged, char err[CAMPAIGN_ERROR_LEN])
+{
+    struct expects expects;
+    int res = read_expects(&set->runs[run], &expects, err), violated = 0;
+    *judged = 0;
+    for (size_t i = 0; res == 0 && i < set->n; i++) {
+        const struct report_cell *c = &set->cells[i];
+        const struct campaign_expect *e = c->run == run && c->n ? rule_of(&expects, c) : NULL;
+        *judged += e != NULL;
+        if (!e || campaign_expect_holds(e, c->ok, c->n, report_predicted(&c->calibration)))
+            continue;
+        fprintf(out, "not as expected: %s: %llu of %llu ok, but %s says %s\n", c->name, (unsigned long long)c->ok,
+                (unsigned long long)c->n, set->runs[run].name, e->text);
+        violated++;
+    }
+    free(expects.list);
+    return res < 0 ? res : violated;
+}
+
+/* ---- the command ----------------------------------------------------------------------------- */
+
+struct options {
+    struct report_set set;
+    const char *dirs[REPORT_MAX_RUNS];
+    size_t n;
+};
+
+static error_t parse_option(int key, char *arg, struct argp_state *state)
+{
+    struct options *o = state->input;
+    switch (key) {
+    case ARGP_KEY_ARG:
+        if (o->n == REPORT_MAX_RUNS)
+            argp_error(state, "at most %d folders at once", REPORT_MAX_RUNS);
+        o->dirs[o->n++] = arg;
+        return 0;
+    case ARGP_KEY_END:
+        if (!o->n)
+            argp_error(state, "which folder of results?");
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+/* How many cells are not as expected, or -errno: said on stderr. */
+static int check_run(struct report_set *set, size_t run)
+{
+    char err[CAMPAIGN_ERROR_LEN];
+    size_t judged, cells = 0, empty = 0;
+    int violated = report_check(stdout, set, run, &judged, err);
+    if (violated < 0) {
+        base_error("%s", err);
+        return violated;
+    }
+    for (size_t i = 0; i < set->n; i++) {
+        cells += set->cells[i].run == run;
+        empty += set->cells[i].run == run && !set->cells[i].n;
+    }
+    printf("%s: %zu cells, %zu without a trial, %zu with an expectation, %d not as expected\n", set->runs[run].dir,
+           cells, empty, judged, violated);
+    return violated;
+}
+
+static int check(struct options *o)
+{
+    char err[CAMPAIGN_ERROR_LEN];
+    int violated = 0;
+    for (size_t i = 0; i < o->n; i++) {
+        if (report_read(&o->set, o->dirs[i], err) < 0) {
+            base_error("%s", err);
+            return BASE_EXIT_USAGE;
+        }
+        int n = check_run(&o->set, i);
+        if (n < 0)
+            return BASE_EXIT_USAGE;
+        violated += n;
+    }
+    return violated ? BASE_EXIT_FAILED : BASE_EXIT_OK;
+}
+
+int campaign_cmd_check(int argc, char **argv)
+{
+    static const struct argp argp = {NULL, parse_option, "DIR...", doc, NULL, NULL, NULL};
+    struct options o = {.n = 0};
+    argp_parse(&argp, argc, argv, 0, NULL, &o);
+    int status = check(&o);
+    report_set_free(&o.set);
+    return status;
+}

@@ -1,0 +1,122 @@
+/*
+ * What `bench report`, `compare` and `check` make of recorded results. Reading and preparing is apart from drawing:
+ *
+ *   report_read.c     folders of results -> struct report_set, one line of trials.jsonl at a time
+ *   report_cells.c    finding cells, what was seen of each, orders of names (pure)
+ *   report_compare.c  differences between two lists of cells (pure)
+ *   report_plots.c    which plots there are, and their data     report_shapes.c  curves, bins, bars (pure)
+ *   report_draw.c     gnuplot                                   report_html.c    the page
+ *
+ * A trial costs a few bits and a success 8 bytes: what is recorded about it is read once and forgotten.
+ */
+#ifndef BENCH_CAMPAIGN_REPORT_H
+#define BENCH_CAMPAIGN_REPORT_H
+
+#include "bench/campaign/campaign.h"
+
+#define REPORT_MAX_RUNS 16
+/* Ways to fail that are told apart, by outcome and by what the peers say of it; the last stands for all others. */
+#define REPORT_REASONS    16
+#define REPORT_REASON_LEN 48
+#define REPORT_PART_LEN   96
+#define REPORT_MAX_CELLS  65536
+
+/* One folder. */
+struct report_run {
+    char dir[PATH_MAX];
+    char name[REPORT_PART_LEN]; /* of the folder, for people */
+    json_t *json;               /* its run.json */
+    uint64_t records;           /* trials read */
+};
+
+struct report_cell {
+    char name[256];
+    char nat_a[REPORT_PART_LEN], nat_b[REPORT_PART_LEN], label[REPORT_PART_LEN], link[REPORT_PART_LEN];
+    char transport[8], technique[32], mode[32];
+    size_t run;
+    uint64_t holes, probes; /* asked for by the campaign's options; 0 = the plan chose */
+    uint64_t n, ok;
+    uint64_t outcomes[RECORD_OUTCOMES];
+    uint64_t reasons[REPORT_REASONS];
+    uint64_t *connect_ns; /* of the successes, in any order */
+    size_t n_connect, cap_connect;
+    struct record_calibration calibration; /* without what was called infeasible: it was not tried */
+    uint8_t *seen, *won;                   /* bits by trial */
+    uint64_t bits;
+};
+
+struct report_set {
+    struct report_run runs[REPORT_MAX_RUNS];
+    size_t n_runs;
+    struct report_cell *cells; /* in the campaigns' order, then as they came */
+    size_t n, cap;
+    uint32_t *index; /* by run and name: an open hash of 1 + the place in cells */
+    size_t slots;
+    char reasons[REPORT_REASONS][REPORT_REASON_LEN];
+    size_t n_reasons;
+};
+
+/* ---- cells (report_cells.c; pure) ------------------------------------------------------------ */
+
+/* The cell of that run, made if there is none. NULL: no memory, or more than REPORT_MAX_CELLS. Cells move when one is
+ * made. */
+struct report_cell *report_cell_get(struct report_set *set, size_t run, const char *name);
+/* The same, but NULL if there is none. */
+struct report_cell *report_cell_find(const struct report_set *set, size_t run, const char *name);
+/* Splits NAT-A/NAT-B/LABEL/LINK; what is not of that form is a NAT pair of its own, and `label` its technique. */
+void report_cell_name_parts(struct report_cell *cell, const char *label);
+/* Counts a trial; why = "" where the peers did not say. 0, -EEXIST (it is there already), -ERANGE (its number), or
+ * -ENOMEM. */
+int report_cell_add(struct report_set *set, struct report_cell *cell, const struct record_view *view, const char *why);
+bool report_cell_bit(const uint8_t *bits, uint64_t n, uint64_t trial);
+void report_set_free(struct report_set *set);
+
+/* The mean of the plans' predictions; NAN for none. */
+double report_predicted(const struct record_calibration *c);
+/* The control, which sends nothing: it belongs into tables, not beside techniques. */
+bool report_is_control(const struct report_cell *cell);
+
+/* What is behind `--name` in a technique's options; 0 = nothing. */
+uint64_t report_option(const char *options, const char *name);
+
+/* ---- reading (report_read.c) ----------------------------------------------------------------- */
+
+/* Adds a folder's run.json and trials to the set. 0, or -errno with err filled; -EPROTONOSUPPORT for a newer schema. A
+ * last line that a kill tore does not count, and is said on stderr. */
+int report_read(struct report_set *set, const char *dir, char err[CAMPAIGN_ERROR_LEN]);
+
+/* ---- comparing (report_compare.c; pure) ------------------------------------------------------ */
+
+struct report_latency {
+    size_t n;
+    uint64_t median;
+    uint64_t lo, hi; /* 95 % by order statistics; lo = 0 or hi = 0: too few to bound it there */
+};
+/* Sorts the cell's connect_ns. */
+struct report_latency report_latency(struct report_cell *cell);
+
+struct report_difference {
+    struct report_cell *a, *b;
+    bool paired;
+    struct record_pairs pairs;
+    double diff; /* success of a minus that of b */
+    struct record_interval interval;
+    double p, p_holm;
+    struct report_latency la, lb;
+    double median_diff;              /* ns, a minus b; NAN: one of them has no success */
+    struct record_interval median_i; /* ns; infinite where the samples are too small */
+    double ks_d, ks_p, ks_p_holm;    /* NAN likewise */
+};
+
+/* Fills all but the adjusted p-values; sorts latencies. Paired: by the trials' numbers. */
+void report_compare(struct report_cell *a, struct report_cell *b, bool paired, struct report_difference *out);
+/* Holm's adjustment over all of them: one family of success rates, one of latencies. 0, or -ENOMEM. */
+int report_adjust(struct report_difference *list, size_t n);
+
+/* ---- expectations (cmd_check.c) -------------------------------------------------------------- */
+
+/* One line on `out` for each cell that its run's campaign expected otherwise; how many. -errno with err filled when the
+ * run's expectations cannot be read. */
+int report_check(FILE *out, const struct report_set *set, size_t run, size_t *judged, char err[CAMPAIGN_ERROR_LEN]);
+
+#endif
