@@ -20,7 +20,7 @@ say = $(if $(V),@:,@printf '  %-7s %s\n' $(1) $(2))
 
 # ---- the rooms: each is one library, and lists what it stands on ---------------------------------
 
-ROOMS      := predict base hist loop wire record lab discover peer
+ROOMS      := predict base hist loop wire record lab discover peer baseline
 # The program is its room's only door to files, and no part of the library.
 predict_PROGRAM := predict/main.c $(wildcard predict/cmd_*.c)
 predict_SRC := $(filter-out $(predict_PROGRAM),$(wildcard predict/*.c))
@@ -31,10 +31,12 @@ wire_SRC   := $(wildcard bench/wire/*.c)
 record_SRC := $(wildcard bench/record/*.c)
 lab_SRC    := $(wildcard bench/lab/*.c)
 peer_SRC   := $(wildcard bench/peer/*.c)
+baseline_PROGRAM := $(wildcard bench/baseline/*_main.c)
+baseline_SRC := $(filter-out $(baseline_PROGRAM),$(wildcard bench/baseline/*.c))
 # The program's own files are not the library's.
 discover_PROGRAM := bench/discover/main.c bench/discover/show.c
 discover_SRC := $(filter-out $(discover_PROGRAM),$(wildcard bench/discover/*.c))
-LIBS       := $(patsubst %,$(BUILD)/lib%.a,peer discover lab record hist wire loop base predict)
+LIBS       := $(patsubst %,$(BUILD)/lib%.a,baseline peer discover lab record hist wire loop base predict)
 
 PROGRAMS       := rendezvous bench simopen synspray portspray predict discover
 rendezvous_SRC := $(wildcard bench/rendezvous/*.c)
