@@ -18,12 +18,11 @@ struct buffer {
 
 struct peer_control {
     struct peer *peer;
+    const struct peer_control_events *events;
     int fd;
     union base_ep to;
     struct loop_op connect_op, recv_op, send_op;
     struct buffer rx, sending, waiting;
-    uint8_t *scratch; /* the frame that is being written */
-    struct wire_writer writer;
     bool closed;
     unsigned busy; /* inside callbacks: they still use it */
 };
@@ -48,14 +47,13 @@ static void maybe_free(struct peer_control *c)
     free(c->rx.bytes);
     free(c->sending.bytes);
     free(c->waiting.bytes);
-    free(c->scratch);
     free(c);
 }
 
 static void lost(struct peer_control *c, int err)
 {
     if (!c->closed)
-        peer_session_lost(c->peer, err);
+        c->events->lost(c->peer, err);
 }
 
 /* ---- sending --------------------------------------------------------------------------------- */
@@ -83,37 +81,57 @@ static void send_done(struct loop_op *op, int res)
     maybe_free(c);
 }
 
+void peer_control_send(struct peer_control *c, const uint8_t *bytes, size_t len)
+{
+    if (!c || c->closed)
+        return;
+    if (reserve(&c->waiting, c->waiting.len + len) < 0) {
+        lost(c, -ENOMEM);
+        return;
+    }
+    memcpy(c->waiting.bytes + c->waiting.len, bytes, len);
+    c->waiting.len += len;
+    send_next(c);
+}
+
+/* ---- frames ---------------------------------------------------------------------------------- */
+
+/* One at a time, one thread. What is written once the session has ended goes nowhere. */
+static uint8_t scratch[WIRE_FRAME_MAX];
+static struct wire_writer writer;
+
 struct wire_writer *peer_control_begin(struct peer *peer, enum wire_frame_type type)
 {
-    struct peer_control *c = peer->control;
-    /* The session may have ended under a caller: what it writes then goes nowhere. */
-    static struct wire_writer nowhere;
-    if (!c) {
-        wire_fields_begin(&nowhere, NULL, 0);
-        return &nowhere;
-    }
-    wire_frame_begin(&c->writer, c->scratch, WIRE_FRAME_MAX, type);
-    return &c->writer;
+    (void)peer;
+    wire_frame_begin(&writer, scratch, sizeof(scratch), type);
+    return &writer;
+}
+
+static int finish_frame(void)
+{
+    uint32_t mask;
+    int err = base_random_bytes(&mask, sizeof(mask));
+    return err < 0 ? err : wire_frame_end(&writer, mask);
 }
 
 void peer_control_end(struct peer *peer)
 {
-    struct peer_control *c = peer->control;
-    uint32_t mask;
-    if (!c)
+    int len = finish_frame();
+    if (len < 0 && peer->control)
+        lost(peer->control, len);
+    if (len < 0)
         return;
-    int len = base_random_bytes(&mask, sizeof(mask));
-    if (len == 0)
-        len = wire_frame_end(&c->writer, mask);
-    if (len > 0 && reserve(&c->waiting, c->waiting.len + (size_t)len) < 0)
-        len = -ENOMEM;
-    if (len < 0) {
+    peer_rejoin_keep(peer, writer.type, scratch, (size_t)len);
+    peer_control_send(peer->control, scratch, (size_t)len);
+}
+
+void peer_control_end_on(struct peer_control *c)
+{
+    int len = finish_frame();
+    if (len < 0)
         lost(c, len);
-        return;
-    }
-    memcpy(c->waiting.bytes + c->waiting.len, c->scratch, (size_t)len);
-    c->waiting.len += (size_t)len;
-    send_next(c);
+    else
+        peer_control_send(c, scratch, (size_t)len);
 }
 
 /* ---- receiving ------------------------------------------------------------------------------- */
@@ -142,7 +160,7 @@ static int take_frames(struct peer_control *c)
         err = wire_frame_open(c->rx.bytes + at, len, &type, &r);
         if (err < 0)
             break;
-        peer_session_frame(c->peer, type, &r);
+        c->events->frame(c->peer, type, &r);
         at += len;
     }
     memmove(c->rx.bytes, c->rx.bytes + at, c->rx.len - at);
@@ -178,7 +196,7 @@ static void connect_done(struct loop_op *op, int res)
         lost(c, res);
     } else if (!c->closed) {
         receive(c);
-        peer_session_connected(c->peer);
+        c->events->connected(c->peer);
     }
     c->busy--;
     maybe_free(c);
@@ -192,23 +210,22 @@ static void tune(int fd)
     setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout, sizeof(timeout));
 }
 
-int peer_control_open(struct peer *peer)
+int peer_control_open(struct peer *peer, const struct peer_control_events *events, struct peer_control **out)
 {
     struct peer_control *c = calloc(1, sizeof(*c));
     if (!c)
         return -ENOMEM;
     c->peer = peer;
+    c->events = events;
     c->to = peer->config.server;
-    c->scratch = malloc(WIRE_FRAME_MAX);
     c->fd = socket(c->to.sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     int err = c->fd < 0 ? -errno : 0;
-    if (!err && (!c->scratch || reserve(&c->rx, RX_INITIAL) < 0))
-        err = -ENOMEM;
+    if (!err)
+        err = reserve(&c->rx, RX_INITIAL);
     if (err) {
         if (c->fd >= 0)
             close(c->fd);
         free(c->rx.bytes);
-        free(c->scratch);
         free(c);
         return err;
     }
@@ -216,31 +233,48 @@ int peer_control_open(struct peer *peer)
     loop_op_init(&c->connect_op, connect_done, c);
     loop_op_init(&c->recv_op, recv_done, c);
     loop_op_init(&c->send_op, send_done, c);
-    peer->control = c;
+    *out = c;
     loop_connect(peer->loop, &c->connect_op, c->fd, &c->to);
     return 0;
 }
 
-void peer_control_close(struct peer *peer)
+void peer_control_hand_over(struct peer_control *c, const struct peer_control_events *events)
 {
-    struct peer_control *c = peer->control;
-    if (!c || c->closed)
-        return;
+    c->events = events;
+}
+
+static void close_it(struct peer_control *c)
+{
     c->closed = true;
-    shutdown(c->fd, SHUT_RDWR);
-    loop_cancel(peer->loop, &c->connect_op);
-    loop_cancel(peer->loop, &c->recv_op);
-    loop_cancel(peer->loop, &c->send_op);
-    peer->control = NULL;
+    loop_cancel(c->peer->loop, &c->connect_op);
+    loop_cancel(c->peer->loop, &c->recv_op);
+    loop_cancel(c->peer->loop, &c->send_op);
     maybe_free(c);
 }
 
-union base_ep peer_control_local(const struct peer *peer)
+void peer_control_close(struct peer_control *c)
+{
+    if (!c || c->closed)
+        return;
+    shutdown(c->fd, SHUT_RDWR);
+    close_it(c);
+}
+
+/* S takes a FIN for our end, a RST for a connection that broke. */
+void peer_control_abort(struct peer_control *c)
+{
+    struct linger reset = {.l_onoff = 1};
+    if (!c || c->closed)
+        return;
+    setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+    close_it(c);
+}
+
+union base_ep peer_control_local(const struct peer_control *c)
 {
     union base_ep ep = {0};
     socklen_t len = sizeof(ep);
-    if (peer->control)
-        getsockname(peer->control->fd, &ep.sa, &len);
+    getsockname(c->fd, &ep.sa, &len);
     base_ep_set_port(&ep, 0);
     return ep;
 }

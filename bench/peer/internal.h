@@ -236,6 +236,7 @@ struct peer_trial {
     struct peer_path *chosen;
     bool agreed;
     bool recorded; /* its joint record has been printed */
+    bool rejoined; /* and the technique has not been told yet */
     struct peer_stream *streams;
     struct peer_datagrams *datagrams;
     struct peer_sampler *sampler;
@@ -261,6 +262,8 @@ void peer_trial_facts(struct peer_trial *t, const struct wire_reader *r);
 void peer_trial_make_plan(struct peer_trial *t);
 void peer_trial_planned(struct peer_trial *t, const struct wire_reader *r);
 void peer_trial_noted(struct peer_trial *t, const struct wire_reader *r);
+/* Tells the technique that the connection to S was lost and is back, once it punches. */
+void peer_trial_tell_rejoined(struct peer_trial *t);
 void peer_trial_agreed(struct peer_trial *t, struct peer_path *path);
 /* Settles this side's outcome and reports it to S. Later calls do nothing. */
 void peer_trial_finish(struct peer_trial *t, enum record_outcome outcome, int err);
@@ -312,13 +315,56 @@ int peer_learn(struct peer *peer);
 /* ---- the control connection (control.c) ------------------------------------------------------ */
 
 struct peer_control;
-int peer_control_open(struct peer *peer);
-/* Sends a frame that was built in place: begin, put fields, end. Errors end the session. */
+/* What happens on a connection. It may be closed or handed over from inside them. */
+struct peer_control_events {
+    void (*connected)(struct peer *peer);
+    void (*frame)(struct peer *peer, enum wire_frame_type type, const struct wire_reader *r);
+    void (*lost)(struct peer *peer, int err); /* -errno, 0 = closed by S */
+};
+int peer_control_open(struct peer *peer, const struct peer_control_events *events, struct peer_control **out);
+/* Sends a frame that was built in place: begin, put fields, end. Without a connection what lasts goes out on the next
+ * one. */
 struct wire_writer *peer_control_begin(struct peer *peer, enum wire_frame_type type);
 void peer_control_end(struct peer *peer);
-void peer_control_close(struct peer *peer);
-/* The host's address on the way to S; port 0. */
-union base_ep peer_control_local(const struct peer *peer);
+/* The same, ended on this very connection, and not kept. */
+void peer_control_end_on(struct peer_control *c);
+void peer_control_send(struct peer_control *c, const uint8_t *bytes, size_t len);
+void peer_control_hand_over(struct peer_control *c, const struct peer_control_events *events);
+/* NULL is closed already. */
+void peer_control_close(struct peer_control *c);
+void peer_control_abort(struct peer_control *c);
+/* The host's address on this connection; port 0. */
+union base_ep peer_control_local(const struct peer_control *c);
+
+/* ---- coming back after a lost connection (rejoin.c) ------------------------------------------- */
+
+struct peer_rejoin {
+    bool able; /* S keeps our place: it gave a token for it */
+    uint8_t token[WIRE_TOKEN_LEN];
+    uint8_t nonce[WIRE_NONCE_LEN];
+    struct wire_kept kept;
+    uint64_t received;         /* lasting frames of S */
+    struct peer_control *next; /* the connection that is to take over; NULL = none */
+    bool committed;            /* on that one the key was proven: the other one is given up */
+    struct loop_op timer;
+    uint64_t heard_ns, asked_ns; /* S's last word; our PING since then, 0 = none */
+    uint64_t lost_ns;            /* since when there is no connection, or no answer on it; 0 = all is well */
+    uint64_t next_ns;            /* when `next` was opened, or the last one failed */
+    int err;                     /* what the connection was lost of */
+};
+
+void peer_rejoin_init(struct peer *peer);
+/* JOINED came: with a token, S keeps our place. */
+void peer_rejoin_joined(struct peer *peer, const struct wire_reader *r);
+/* Keeps a frame that lasts until S has it. */
+void peer_rejoin_keep(struct peer *peer, enum wire_frame_type type, const uint8_t *frame, size_t len);
+/* A frame of S came on the session's connection. */
+void peer_rejoin_heard(struct peer *peer, enum wire_frame_type type, const struct wire_reader *r);
+/* The session's connection was lost. True: a way back is being looked for. */
+bool peer_rejoin_lost(struct peer *peer, int err);
+/* Something is due from S now: its silence is watched more closely. */
+void peer_rejoin_watch(struct peer *peer);
+void peer_rejoin_stop(struct peer *peer);
 
 /* ---- the session (session.c) ----------------------------------------------------------------- */
 
@@ -338,7 +384,9 @@ struct peer {
     uint8_t key[WIRE_KEY_LEN];
     uint8_t nonce[WIRE_NONCE_LEN];
     enum wire_role role;
-    struct peer_control *control;
+    struct peer_control *control; /* NULL: there is none now */
+    struct peer_rejoin rejoin;
+    union base_ep local; /* our address on the way to S; port 0 */
     union base_ep stun[PEER_MAX_STUN];
     size_t n_stun;
     uint64_t rtt_ns;    /* to S */
@@ -357,10 +405,14 @@ struct peer {
     struct predict_behaviour behaviour; /* of our NAT, as far as earlier trials have shown it */
 };
 
-void peer_session_frame(struct peer *peer, enum wire_frame_type type, const struct wire_reader *r);
-/* The control connection ended: -errno, 0 = closed by S. */
+/* Of the session's own connection. */
+extern const struct peer_control_events peer_session_events;
+/* The connection to S is lost for good: -errno, 0 = closed by S. */
 void peer_session_lost(struct peer *peer, int err);
-void peer_session_connected(struct peer *peer);
+/* S said no. */
+void peer_session_refused(struct peer *peer, const struct wire_reader *r);
+/* Fills HELLO. */
+void peer_session_hello(struct peer *peer, struct wire_writer *w, const uint8_t nonce[WIRE_NONCE_LEN]);
 /* Ends the session with a line and a status; everything closes, and the loop runs dry. */
 void peer_session_end(struct peer *peer, int status);
 

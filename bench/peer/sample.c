@@ -120,7 +120,7 @@ static int collect(struct peer_sampler *s)
             err = target->err ? target->err : err;
             continue;
         }
-        union base_ep local = peer_control_local(s->trial->peer);
+        union base_ep local = s->trial->peer->local;
         base_ep_set_port(&local, s->trial->port);
         f->samples[f->n_samples++] = (struct peer_sample){target->t_ns, local, target->to, target->mapped};
     }

@@ -60,7 +60,9 @@ void peer_session_end(struct peer *peer, int status)
     peer->status = status;
     enter(peer, PEER_ENDING);
     loop_cancel(peer->loop, &peer->signal_op);
-    peer_control_close(peer);
+    peer_control_close(peer->control);
+    peer->control = NULL;
+    peer_rejoin_stop(peer);
     peer_hops_stop(&peer->hops);
     peer_pipe_stop(peer);
     if (peer->trial)
@@ -176,10 +178,20 @@ void peer_session_lost(struct peer *peer, int err)
 
 /* ---- joining --------------------------------------------------------------------------------- */
 
-void peer_session_connected(struct peer *peer)
+void peer_session_hello(struct peer *peer, struct wire_writer *w, const uint8_t nonce[WIRE_NONCE_LEN])
+{
+    const struct peer_config *c = &peer->config;
+    wire_put_text(w, WIRE_F_SESSION, c->session);
+    wire_put_bytes(w, WIRE_F_NONCE, nonce, WIRE_NONCE_LEN);
+    wire_put_text(w, WIRE_F_TECHNIQUE, c->technique->name);
+    wire_put_u64(w, WIRE_F_RECEIVED, peer->rejoin.received);
+}
+
+static void session_connected(struct peer *peer)
 {
     const struct peer_config *c = &peer->config;
     char text[1024] = "";
+    peer->local = peer_control_local(peer->control);
     peer_options_to_text(&c->options, c->technique, text, sizeof(text));
     if (base_random_bytes(peer->nonce, sizeof(peer->nonce)) < 0) {
         peer_session_end(peer, BASE_EXIT_USAGE);
@@ -187,10 +199,8 @@ void peer_session_connected(struct peer *peer)
     }
     peer->state = PEER_JOINING;
     struct wire_writer *w = peer_control_begin(peer, WIRE_HELLO);
-    wire_put_text(w, WIRE_F_SESSION, c->session);
+    peer_session_hello(peer, w, peer->nonce);
     wire_put_u64(w, WIRE_F_ROLE, c->role);
-    wire_put_bytes(w, WIRE_F_NONCE, peer->nonce, sizeof(peer->nonce));
-    wire_put_text(w, WIRE_F_TECHNIQUE, c->technique->name);
     wire_put_text(w, WIRE_F_OPTIONS, text);
     wire_put_u64(w, WIRE_F_TRIALS, c->trials);
     wire_put_u64(w, WIRE_F_TRIAL, c->first_trial);
@@ -241,10 +251,12 @@ static void on_joined(struct peer *peer, const struct wire_reader *r)
     wire_get_u64(r, WIRE_F_RTT_NS, &peer->rtt_ns);
     peer->role = (enum wire_role)role;
     peer->join_ns = base_now_ns() - peer->connect_ns;
+    peer_rejoin_joined(peer, r);
     enter(peer, PEER_WAITING);
     if (!peer->wait_timer.pending)
         arm_wait(peer, peer->config.wait_ns);
     base_debug("joined '%s' as %s", peer->config.session, role == WIRE_ROLE_A ? "a" : "b");
+    peer_rejoin_watch(peer);
 }
 
 static void on_ready(struct peer *peer, const struct wire_reader *r)
@@ -299,6 +311,7 @@ static void on_trial(struct peer *peer, const struct wire_reader *r)
     if (peer->trial)
         peer_trial_end(peer->trial);
     begin_trial(peer, number);
+    peer_rejoin_watch(peer);
 }
 
 static void on_record(struct peer *peer, const struct wire_reader *r)
@@ -336,7 +349,7 @@ static void on_abort(struct peer *peer, const struct wire_reader *r)
         peer_trial_abort(peer->trial, peer_trial_phase(peer->trial), -ECANCELED);
 }
 
-static void on_error(struct peer *peer, const struct wire_reader *r)
+void peer_session_refused(struct peer *peer, const struct wire_reader *r)
 {
     uint64_t code = 0;
     char reason[256] = "no reason given", when[64];
@@ -357,6 +370,9 @@ static void on_error(struct peer *peer, const struct wire_reader *r)
         base_error("the other peer of session '%s' runs another program: start the same one on both sides",
                    peer->config.session);
         break;
+    case WIRE_E_GONE:
+        base_error("the server did not take us back %s: %s: start both again", doing(peer, when, sizeof(when)), reason);
+        break;
     case WIRE_E_PEER_LEFT:
         base_error("the other peer left %s: start both again", doing(peer, when, sizeof(when)));
         break;
@@ -373,6 +389,7 @@ static void on_ping(struct peer *peer, const struct wire_reader *r)
     wire_get_u64(r, WIRE_F_STAMP, &stamp);
     struct wire_writer *w = peer_control_begin(peer, WIRE_PONG);
     wire_put_u64(w, WIRE_F_STAMP, stamp);
+    wire_put_u64(w, WIRE_F_RECEIVED, peer->rejoin.received);
     peer_control_end(peer);
 }
 
@@ -395,8 +412,9 @@ static void trial_frame(struct peer *peer, enum wire_frame_type type, const stru
     peer_trial_release(t);
 }
 
-void peer_session_frame(struct peer *peer, enum wire_frame_type type, const struct wire_reader *r)
+static void session_frame(struct peer *peer, enum wire_frame_type type, const struct wire_reader *r)
 {
+    peer_rejoin_heard(peer, type, r);
     switch (type) {
     case WIRE_CHALLENGE:
         on_challenge(peer, r);
@@ -424,12 +442,24 @@ void peer_session_frame(struct peer *peer, enum wire_frame_type type, const stru
         on_bye(peer);
         break;
     case WIRE_ERROR:
-        on_error(peer, r);
+        peer_session_refused(peer, r);
         break;
     default:
         break; /* a newer server's frame */
     }
 }
+
+static void session_lost(struct peer *peer, int err)
+{
+    if (!peer_rejoin_lost(peer, err))
+        peer_session_lost(peer, err);
+}
+
+const struct peer_control_events peer_session_events = {
+    .connected = session_connected,
+    .frame = session_frame,
+    .lost = session_lost,
+};
 
 /* ---- the program ----------------------------------------------------------------------------- */
 
@@ -477,12 +507,13 @@ static int prepare(struct peer *peer)
     }
     wire_session_key(peer->config.file_key, peer->config.file_key_len, peer->config.session, peer->key);
     loop_op_init(&peer->wait_timer, wait_done, peer);
+    peer_rejoin_init(peer);
     peer_hops_init(&peer->hops, peer->loop, hops_done, peer);
     err = watch_signals(peer);
     if (err == 0 && peer->config.discover)
         err = peer_learn(peer);
     if (err == 0 && peer->state != PEER_ENDING)
-        err = peer_control_open(peer);
+        err = peer_control_open(peer, &peer_session_events, &peer->control);
     if (err < 0)
         base_error("cannot start: %s", strerror(-err));
     return err;

@@ -219,6 +219,7 @@ enum peer_event_kind {
     PEER_EVENT_LOST,     /* a path that was handed over is gone: err says why */
     PEER_EVENT_CHOSEN,   /* both sides agreed on this path: stop searching */
     PEER_EVENT_NOTE,     /* a message from the other side's technique, through S */
+    PEER_EVENT_REJOINED, /* the connection to S was lost and is back: our NAT may have forgotten everything */
     PEER_EVENT_SAMPLED,  /* UDP: what peer_udp_resample() found */
 };
 

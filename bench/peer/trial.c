@@ -343,7 +343,7 @@ static void add_private(struct peer_facts *f, union base_ep ep, uint16_t port)
 static void list_private(struct peer_trial *t)
 {
     struct peer_facts *f = &t->ours;
-    union base_ep way_out = peer_control_local(t->peer);
+    union base_ep way_out = t->peer->local;
     struct ifaddrs *all = NULL;
     if (!base_ep_is_any(&way_out))
         add_private(f, way_out, t->port);
@@ -575,6 +575,7 @@ static void start_done(struct loop_op *op, int res)
         else if (t->technique_open)
             t->technique->go(t);
         t->opened_ns = peer_trial_now_ns(t);
+        peer_trial_tell_rejoined(t);
         /* What came just before the start instant was verified by the chassis, but the technique was not told. */
         if (t->agreed)
             peer_trial_agreed(t, t->chosen);

@@ -11,13 +11,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "bench/rendezvous/internal.h"
+#include "bench/rendezvous/conn.h"
 
 /* Nobody has proven anything yet: that much has to do, in bytes and in time. */
-#define UNPROVEN_FRAME_MAX 4096
-#define UNPROVEN_NS        (10 * BASE_NS_PER_S)
-#define STUN_IDLE_NS       (60 * BASE_NS_PER_S)
-#define DISCOVER_IDLE_NS   (120 * BASE_NS_PER_S)
+#define UNPROVEN_NS  (10 * BASE_NS_PER_S)
+#define STUN_IDLE_NS (60 * BASE_NS_PER_S)
 /* A STUN answer over a stream that was asked to come later: one at a time. */
 #define LATER_MAX 64
 /* For the peer to take what is queued and to close first, so that nothing is lost to a reset. */
@@ -35,46 +33,6 @@
 #define KEEPALIVE_COUNT   3
 #define USER_TIMEOUT_MS   30000
 
-enum conn_state {
-    CONN_NEW, /* no byte yet */
-    CONN_STUN,
-    CONN_CONTROL, /* before HELLO */
-    CONN_CHALLENGED,
-    CONN_JOINED,
-    CONN_DISCOVER, /* proven, but in no session */
-    CONN_DRAINING, /* nothing more to say or to hear */
-    CONN_CLOSED,
-};
-
-struct bytes {
-    uint8_t *at;
-    size_t len, cap;
-};
-
-/* What a peer said in HELLO, until it has proven it. */
-struct pending_hello {
-    struct session_hello hello;
-    uint8_t server_nonce[WIRE_NONCE_LEN];
-    uint64_t challenged_ns;
-};
-
-struct conn {
-    struct server *server;
-    const struct site *site;
-    struct conn *next, *prev;
-    int fd;
-    enum conn_state state;
-    enum wire_role role;
-    struct session *session;
-    struct pending_hello *pending;
-    uint64_t deadline_ns; /* 0 = none */
-    union base_ep from;
-    struct bytes rx, tx;
-    struct loop_op read_op, write_op;
-    struct prober *prober;
-    struct later *later; /* NULL = none */
-};
-
 /* Outlives its connection until its timer has completed. */
 struct later {
     struct conn *conn; /* NULL = gone */
@@ -85,13 +43,13 @@ struct later {
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
-static void bytes_free(struct bytes *b)
+static void bytes_free(struct conn_bytes *b)
 {
     free(b->at);
-    *b = (struct bytes){0};
+    *b = (struct conn_bytes){0};
 }
 
-static int bytes_reserve(struct bytes *b, size_t cap)
+static int bytes_reserve(struct conn_bytes *b, size_t cap)
 {
     if (cap <= b->cap)
         return 0;
@@ -145,10 +103,13 @@ void conn_close_now(struct conn *c)
     drop_extras(c);
     loop_cancel(c->server->loop, &c->read_op);
     loop_cancel(c->server->loop, &c->write_op);
-    if (s) {
+    if (!s)
+        return;
+    if (c->broken)
+        session_vanished(s, c->role, base_now_ns());
+    else
         session_left(s, c->role);
-        server_settle(c->server, s);
-    }
+    server_settle(c->server, s);
 }
 
 struct conn *conn_next(const struct conn *c)
@@ -169,6 +130,7 @@ static void tx_flush(struct conn *c)
         }
         if (n < 0) {
             /* The read side will see the end, and that is where connections end. */
+            c->broken = true;
             shutdown(c->fd, SHUT_RDWR);
             break;
         }
@@ -220,176 +182,6 @@ void conn_finish(struct conn *c)
     c->deadline_ns = base_now_ns() + DRAIN_NS;
     bytes_free(&c->rx);
     tx_flush(c);
-}
-
-/* Tells the peer why, and ends. */
-static void conn_refuse(struct conn *c, enum wire_error code, const char *why)
-{
-    uint8_t frame[256];
-    char from[BASE_EP_STRLEN];
-    struct wire_writer w;
-    struct session *s = c->session;
-    base_info("%s: refused: %s", base_ep_format(&c->from, from), why);
-    wire_frame_begin(&w, frame, sizeof(frame), WIRE_ERROR);
-    wire_put_u64(&w, WIRE_F_CODE, code);
-    wire_put_text(&w, WIRE_F_TEXT, why);
-    int len = wire_frame_end(&w, (uint32_t)base_rng_u64(&c->server->host.masks));
-    if (len > 0)
-        conn_send(c, frame, (size_t)len);
-    conn_finish(c);
-    if (s) {
-        session_left(s, c->role);
-        server_settle(c->server, s);
-    }
-}
-
-static void conn_violation(struct conn *c, enum wire_error code, const char *why)
-{
-    c->server->violations++;
-    conn_refuse(c, code, why);
-}
-
-/* ---- the control protocol -------------------------------------------------------------------- */
-
-static void on_hello(struct conn *c, const struct wire_reader *r, uint64_t now)
-{
-    struct server *server = c->server;
-    struct wire_writer w;
-    uint8_t frame[128], key[WIRE_KEY_LEN], proof[WIRE_MAC_LEN];
-    const char *why;
-    if (!limits_take(server->join_limits, &c->from, now)) {
-        conn_refuse(c, WIRE_E_BUSY, "too many joins from this address: wait a second");
-        return;
-    }
-    struct pending_hello *p = calloc(1, sizeof(*p));
-    if (!p || base_random_bytes(p->server_nonce, sizeof(p->server_nonce)) < 0) {
-        free(p);
-        conn_refuse(c, WIRE_E_BUSY, "the server is out of memory");
-        return;
-    }
-    c->pending = p;
-    if (session_read_hello(r, &p->hello, &why) < 0) {
-        conn_violation(c, WIRE_E_PROTOCOL, why);
-        return;
-    }
-    wire_session_key(server->config->key, server->config->key_len, p->hello.session, key);
-    wire_join_proof(key, WIRE_JOIN_SERVER, p->hello.nonce, p->server_nonce, proof);
-    wire_frame_begin(&w, frame, sizeof(frame), WIRE_CHALLENGE);
-    wire_put_bytes(&w, WIRE_F_NONCE, p->server_nonce, sizeof(p->server_nonce));
-    wire_put_bytes(&w, WIRE_F_PROOF, proof, sizeof(proof));
-    int len = wire_frame_end(&w, (uint32_t)base_rng_u64(&server->host.masks));
-    c->state = CONN_CHALLENGED;
-    p->challenged_ns = base_now_ns();
-    conn_send(c, frame, len > 0 ? (size_t)len : 0);
-}
-
-static bool proven(const struct conn *c, const struct wire_reader *r)
-{
-    const struct pending_hello *p = c->pending;
-    uint8_t key[WIRE_KEY_LEN], proof[WIRE_MAC_LEN], expected[WIRE_MAC_LEN];
-    if (wire_get_exact(r, WIRE_F_PROOF, proof, sizeof(proof)) < 0)
-        return false;
-    wire_session_key(c->server->config->key, c->server->config->key_len, p->hello.session, key);
-    wire_join_proof(key, WIRE_JOIN_PEER, p->hello.nonce, p->server_nonce, expected);
-    return wire_proof_equal(proof, expected);
-}
-
-/* No session: this connection is about its own NAT. */
-static void begin_discovery(struct conn *c, const union base_ep *asked, uint64_t rtt_ns, uint64_t now)
-{
-    char from[BASE_EP_STRLEN];
-    c->state = CONN_DISCOVER;
-    c->deadline_ns = now + DISCOVER_IDLE_NS;
-    c->prober = prober_open(c, c->site, asked, &c->from, rtt_ns);
-    if (c->prober)
-        base_info("%s: discovers its NAT", base_ep_format(&c->from, from));
-    else
-        conn_refuse(c, WIRE_E_BUSY, "the server is out of memory");
-}
-
-static void on_prove(struct conn *c, const struct wire_reader *r, uint64_t now)
-{
-    struct pending_hello *p = c->pending;
-    union base_ep stun[RENDEZVOUS_MAX_SITES], asked = {0};
-    socklen_t len = sizeof(asked);
-    char from[BASE_EP_STRLEN];
-    const char *why;
-    struct session *s = NULL;
-    if (!proven(c, r)) {
-        conn_refuse(c, WIRE_E_AUTH, "wrong key");
-        return;
-    }
-    getsockname(c->fd, &asked.sa, &len);
-    struct session_place place = {
-        .stun = stun,
-        .n_stun = site_stun_list(c->server, &asked, stun, BASE_ARRAY_LEN(stun)),
-        .seen = &c->from,
-        .rtt_ns = now - p->challenged_ns,
-    };
-    c->pending = NULL;
-    if (strcmp(p->hello.technique, WIRE_DISCOVER) == 0) {
-        begin_discovery(c, &asked, place.rtt_ns, now);
-        free(p);
-        return;
-    }
-    /* Joined before the session speaks: it may end the session with this very call. */
-    c->state = CONN_JOINED;
-    c->deadline_ns = 0;
-    int err = server_join(c->server, &p->hello, &place, c, &s, &c->role, &why);
-    if (err) {
-        conn_refuse(c, (enum wire_error)err, why);
-    } else {
-        if (c->state == CONN_JOINED)
-            c->session = s;
-        base_info("session '%s': peer %s joined from %s", p->hello.session, c->role == WIRE_ROLE_B ? "b" : "a",
-                  base_ep_format(&c->from, from));
-    }
-    free(p);
-}
-
-static void on_frame(struct conn *c, uint8_t *frame, size_t len, uint64_t now)
-{
-    struct wire_reader r;
-    enum wire_frame_type type;
-    const char *why = NULL;
-    if (wire_frame_open(frame, len, &type, &r) < 0) {
-        conn_violation(c, WIRE_E_PROTOCOL, "a frame that cannot be read");
-    } else if (c->state == CONN_CONTROL && type == WIRE_HELLO) {
-        on_hello(c, &r, now);
-    } else if (c->state == CONN_CHALLENGED && type == WIRE_PROVE) {
-        on_prove(c, &r, now);
-    } else if (c->state == CONN_DISCOVER) {
-        c->deadline_ns = now + DISCOVER_IDLE_NS;
-        if (prober_frame(c->prober, type, &r, now, &why) < 0)
-            conn_violation(c, WIRE_E_PROTOCOL, why);
-    } else if (c->state == CONN_JOINED) {
-        struct session *s = c->session;
-        if (session_frame(s, c->role, type, &r, now, &why) < 0)
-            conn_violation(c, WIRE_E_PROTOCOL, why);
-        else
-            server_settle(c->server, s);
-    } else {
-        conn_violation(c, WIRE_E_PROTOCOL, "a frame before its time");
-    }
-}
-
-/* The bytes of the first whole frame, 0 when it is not whole yet (*need = its length, as far as known), or -errno. */
-static int next_frame(struct conn *c, const uint8_t *at, size_t len, size_t *need)
-{
-    int whole = wire_frame_len(at, len);
-    *need = WIRE_FRAME_HEADER;
-    if (whole == -EAGAIN)
-        return 0;
-    if (whole == -EPROTONOSUPPORT)
-        conn_violation(c, WIRE_E_VERSION, "another version of the protocol: run the same release everywhere");
-    else if (whole == -EMSGSIZE || (whole > UNPROVEN_FRAME_MAX && c->state != CONN_JOINED))
-        conn_violation(c, WIRE_E_PROTOCOL, "an oversized frame");
-    else if (whole < 0)
-        conn_violation(c, WIRE_E_PROTOCOL, "not a frame");
-    if (c->state == CONN_DRAINING)
-        return -EPROTO;
-    *need = (size_t)whole;
-    return len < *need ? 0 : whole;
 }
 
 /* ---- STUN ------------------------------------------------------------------------------------ */
@@ -469,11 +261,11 @@ static size_t consume(struct conn *c, uint8_t *at, size_t len, size_t *need)
         if (c->state == CONN_NEW)
             tell_apart(c, at[done], now);
         bool stun = c->state == CONN_STUN;
-        int n = stun ? next_stun(c, at + done, len - done, need, now) : next_frame(c, at + done, len - done, need);
+        int n = stun ? next_stun(c, at + done, len - done, need, now) : conn_frame(c, at + done, len - done, need);
         if (n <= 0)
             break;
         if (!stun)
-            on_frame(c, at + done, (size_t)n, now);
+            conn_take_frame(c, at + done, (size_t)n, now);
         done += (size_t)n;
         *need = 0;
     }
@@ -491,6 +283,7 @@ static int read_once(struct conn *c)
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return 0;
     if (n <= 0) {
+        c->broken |= n < 0;
         conn_close_now(c);
         return 0;
     }

@@ -25,7 +25,7 @@ struct rendezvous_config {
     uint8_t key[RENDEZVOUS_MAX_KEY];
     size_t key_len;
     const char *record_dir; /* NULL = none */
-    bool json, step, quiet;
+    bool json, step, starts, quiet;
     uint64_t stun_rate, join_rate; /* per source address and second; 0 = unlimited */
     uint64_t max_sessions;
 };
@@ -107,7 +107,7 @@ void delay_free(struct server *server);
 void udp_send(const struct site *site, const union base_ep *asked, const union base_ep *to, const uint8_t *bytes,
               size_t len);
 
-/* ---- TCP connections (conn.c) ---------------------------------------------------------------- */
+/* ---- TCP connections (conn.c, control.c) ----------------------------------------------------- */
 
 struct conn;
 void conn_accept_start(struct site *site);
@@ -185,7 +185,9 @@ struct server {
 /* A proven peer joins the session of that name. 0 with *session and *role, or an enum wire_error with a reason. */
 int server_join(struct server *server, const struct session_hello *hello, const struct session_place *place,
                 struct conn *peer, struct session **session, enum wire_role *role, const char **why);
-/* Keeps the deadlines watched while there are connections. */
+/* NULL: there is none of that name. */
+struct session *server_find(struct server *server, const char *name);
+/* Keeps the deadlines watched while there are connections, or places kept for those that were lost. */
 void server_wake(struct server *server);
 /* Frees the session once nobody is in it: call it after each call into a session. */
 void server_settle(struct server *server, struct session *s);

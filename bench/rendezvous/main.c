@@ -19,6 +19,7 @@ enum {
     KEY_RECORD,
     KEY_JSON,
     KEY_STEP,
+    KEY_STARTS,
     KEY_STUN_RATE,
     KEY_JOIN_RATE,
     KEY_MAX_SESSIONS,
@@ -40,6 +41,7 @@ static const struct argp_option options[] = {
     {"record", KEY_RECORD, "DIR", 0, "append the joint records to DIR/trials.jsonl", 2},
     {"json", KEY_JSON, NULL, 0, "one joint record a line on stdout, and nothing else", 2},
     {"step", KEY_STEP, NULL, 0, "begin each trial when a line comes on stdin; its end stops the server", 2},
+    {"starts", KEY_STARTS, NULL, 0, "on stdout also a line when a trial's plan went out: when it starts", 2},
     {"stun-rate", KEY_STUN_RATE, "N", 0, "STUN requests per source address and second (1000; 0 = no limit)", 3},
     {"join-rate", KEY_JOIN_RATE, "N", 0, "joins per source address and second (50; 0 = no limit)", 3},
     {"max-sessions", KEY_MAX_SESSIONS, "N", 0, "sessions at once (100000)", 3},
@@ -131,6 +133,9 @@ static error_t parse_one(int key, char *arg, struct argp_state *state)
         break;
     case KEY_STEP:
         c->step = true;
+        break;
+    case KEY_STARTS:
+        c->starts = true;
         break;
     case KEY_STUN_RATE:
         set_number(state, "stun-rate", arg, 0, &c->stun_rate);

@@ -27,7 +27,7 @@ static struct session **bucket_of(struct server *server, const char *name)
     return &server->buckets[(h ^ h >> 32) % SERVER_BUCKETS];
 }
 
-static struct session *find_session(struct server *server, const char *name)
+struct session *server_find(struct server *server, const char *name)
 {
     struct session *s = *bucket_of(server, name);
     while (s && strcmp(session_name(s), name) != 0)
@@ -64,10 +64,8 @@ static void step_remove(struct server *server, struct session *s)
     session_links(s)->stepping = false;
 }
 
-void server_settle(struct server *server, struct session *s)
+static void remove_session(struct server *server, struct session *s)
 {
-    if (!session_over(s))
-        return;
     if (session_links(s)->stepping)
         step_remove(server, s);
     struct session **at = bucket_of(server, session_name(s));
@@ -78,10 +76,22 @@ void server_settle(struct server *server, struct session *s)
     session_free(s);
 }
 
+void server_settle(struct server *server, struct session *s)
+{
+    if (session_over(s))
+        remove_session(server, s);
+}
+
 int server_join(struct server *server, const struct session_hello *hello, const struct session_place *place,
                 struct conn *peer, struct session **session, enum wire_role *role, const char **why)
 {
-    struct session *s = find_session(server, hello->session);
+    struct session *s = server_find(server, hello->session);
+    /* One that is done only waits for its peers to close: its name is free. */
+    if (s && session_ended(s)) {
+        session_give_up(s);
+        remove_session(server, s);
+        s = NULL;
+    }
     if (!s && !(s = add_session(server, hello->session, why)))
         return WIRE_E_BUSY;
     int err = session_join(s, hello, place, peer, base_now_ns(), role, why);
@@ -121,6 +131,18 @@ static void host_record(struct session_host *host, const char *line)
         base_error("cannot write to %s/trials.jsonl: %s", server->config->record_dir, strerror(-err));
     if (server->config->json && (err = write_line(stdout, line)) < 0)
         base_error("cannot write the record to stdout: %s", strerror(-err));
+}
+
+static void host_started(struct session_host *host, const struct session *s, uint64_t trial, uint64_t in_ns)
+{
+    struct server *server = (struct server *)host;
+    json_t *json = json_pack("{s:i, s:s, s:s, s:I, s:I}", "schema", RECORD_SCHEMA, "type", "start", "cell",
+                             session_name(s), "trial", (json_int_t)trial, "in_ns", (json_int_t)in_ns);
+    char *line = json ? json_dumps(json, JSON_COMPACT) : NULL;
+    if (line && !server->stopping)
+        write_line(stdout, line);
+    free(line);
+    json_decref(json);
 }
 
 static void host_want_step(struct session_host *host, struct session *s)
@@ -217,10 +239,10 @@ static void tick(struct loop_op *op, int res)
     server_wake(server);
 }
 
-/* Without connections there are no deadlines, and an idle server sleeps. */
+/* Without connections and sessions there are no deadlines, and an idle server sleeps. */
 void server_wake(struct server *server)
 {
-    if (server->conns && !server->tick_op.pending && !server->stopping)
+    if ((server->conns || server->n_sessions) && !server->tick_op.pending && !server->stopping)
         loop_timer(server->loop, &server->tick_op, base_now_ns() + TICK_NS);
 }
 
@@ -401,6 +423,8 @@ int rendezvous_run(const struct rendezvous_config *config)
     server->host.record = host_record;
     server->host.want_step = host_want_step;
     server->host.step = config->step;
+    if (config->starts)
+        server->host.started = host_started;
     int err = set_up(server);
     if (!err) {
         start(server);

@@ -17,6 +17,9 @@
 #define SESSION_FACTS_NS  (20 * BASE_NS_PER_S)
 #define SESSION_PLAN_NS   (10 * BASE_NS_PER_S)
 #define SESSION_REPORT_NS (10 * BASE_NS_PER_S)
+/* How long the place of a peer whose connection was lost is kept: a home router needs some seconds to start again, and
+ * SYNs that were lost come again after 1, 3 and 7 s. */
+#define SESSION_AWAY_NS (10 * BASE_NS_PER_S)
 /* Longest deadline that a plan may set. */
 #define SESSION_DEADLINE_MAX_NS (24 * 3600 * BASE_NS_PER_S)
 /* The joint record, with both reports in it, has to fit into one frame. */
@@ -31,6 +34,8 @@ struct session_host {
     void (*finish)(void *peer);
     /* One joint record, a JSON line without its newline. */
     void (*record)(struct session_host *host, const char *line);
+    /* Both have the plan: the trial starts in so many ns. NULL: nobody wants to know. */
+    void (*started)(struct session_host *host, const struct session *s, uint64_t trial, uint64_t in_ns);
     /* With `step`: the session waits for session_step() before its next trial. */
     void (*want_step)(struct session_host *host, struct session *s);
     bool step;
@@ -46,6 +51,8 @@ struct session_hello {
     enum wire_role role;
     uint64_t trials, first, seed;
     uint8_t nonce[WIRE_NONCE_LEN];
+    bool can_rejoin, rejoin; /* it can come back; it does */
+    uint64_t received;       /* lasting frames of ours that it has */
 };
 
 /* Reads a HELLO. 0, or -EBADMSG with a reason (static). */
@@ -55,7 +62,8 @@ struct session_place {
     const union base_ep *stun; /* where to sample, the best first */
     size_t n_stun;
     const union base_ep *seen;
-    uint64_t rtt_ns; /* the first measurement */
+    uint64_t rtt_ns;      /* the first measurement */
+    const uint8_t *token; /* random, for this place; NULL: nobody comes back to it */
 };
 
 /* NULL when out of memory. `host` outlives it. */
@@ -65,11 +73,23 @@ void session_free(struct session *s);
 /* A proven peer joins. 0 with its role, or the enum wire_error that it is to be told, with a reason (static). */
 int session_join(struct session *s, const struct session_hello *hello, const struct session_place *place, void *peer,
                  uint64_t now, enum wire_role *role, const char **why);
+/* The token of a place whose peer may come back; NULL: there is no such place. */
+const uint8_t *session_token(const struct session *s, enum wire_role role);
+/* A peer that has proven the key and the token comes back on another connection; the one before, if it still stands, is
+ * finished. 0, or the enum wire_error that it is to be told, with a reason (static). */
+int session_rejoin(struct session *s, const struct session_hello *hello, const struct session_place *place, void *peer,
+                   uint64_t now, const char **why);
 /* A frame from `role`. 0, or -EPROTO with a reason (static): the host tells the peer, then calls session_left(). */
 int session_frame(struct session *s, enum wire_role role, enum wire_frame_type type, const struct wire_reader *r,
                   uint64_t now, const char **why);
-/* The peer's connection ended. */
+/* The peer ended its connection. */
 void session_left(struct session *s, enum wire_role role);
+/* The peer's connection broke: it may come back for SESSION_AWAY_NS, if it can. */
+void session_vanished(struct session *s, enum wire_role role, uint64_t now);
+/* All trials are done, or it was given up: only the last frames are on their way. */
+bool session_ended(const struct session *s);
+/* Nobody waits for anybody any more. */
+void session_give_up(struct session *s);
 /* The line that `step` waits for is there. */
 void session_step(struct session *s, uint64_t now);
 /* Looks at the deadline. */

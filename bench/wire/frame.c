@@ -43,6 +43,7 @@ void wire_frame_begin(struct wire_writer *w, uint8_t *buf, size_t cap, enum wire
     buf[1] = (uint8_t)type;
     wire_store16(buf + 2, WIRE_FRAME_VERSION);
     w->len = WIRE_FRAME_HEADER;
+    w->type = type;
 }
 
 static uint8_t *reserve_field(struct wire_writer *w, uint16_t field, size_t len)

@@ -100,6 +100,22 @@ void wire_join_proof(const uint8_t key[WIRE_KEY_LEN], enum wire_join_side side,
     memcpy(out, mac, WIRE_MAC_LEN);
 }
 
+void wire_rejoin_proof(const uint8_t key[WIRE_KEY_LEN], const uint8_t token[WIRE_TOKEN_LEN],
+                       const uint8_t peer_nonce[WIRE_NONCE_LEN], const uint8_t server_nonce[WIRE_NONCE_LEN],
+                       uint8_t out[WIRE_MAC_LEN])
+{
+    static const char label[] = "punchbench rejoin";
+    uint8_t text[sizeof(label) + WIRE_TOKEN_LEN + 2 * WIRE_NONCE_LEN];
+    uint8_t mac[WIRE_SHA256_LEN];
+    uint8_t *p = text + sizeof(label);
+    memcpy(text, label, sizeof(label));
+    memcpy(p, token, WIRE_TOKEN_LEN);
+    memcpy(p + WIRE_TOKEN_LEN, peer_nonce, WIRE_NONCE_LEN);
+    memcpy(p + WIRE_TOKEN_LEN + WIRE_NONCE_LEN, server_nonce, WIRE_NONCE_LEN);
+    wire_hmac_sha256(key, WIRE_KEY_LEN, text, sizeof(text), mac);
+    memcpy(out, mac, WIRE_MAC_LEN);
+}
+
 bool wire_proof_equal(const uint8_t a[WIRE_MAC_LEN], const uint8_t b[WIRE_MAC_LEN])
 {
     return wire_mac_equal(a, b, WIRE_MAC_LEN);

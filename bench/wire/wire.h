@@ -1,7 +1,7 @@
 /*
  * bench/wire: the bytes that go between programs. STUN (RFC 8489, RFC 5780), TURN (RFC 8656, RFC 6062), the control
- * protocol between a peer and S, and the path messages between two peers. Memory in, memory out: no I/O, no clock, no
- * allocation.
+ * protocol between a peer and S, and the path messages between two peers. Memory in, memory out: no I/O, no clock, and no
+ * allocation but in struct wire_kept.
  *
  * Telling them apart by the first byte (RFC 7983): 0-3 is STUN and TURN, 64-79 TURN's channel data, WIRE_FRAME_MAGIC a
  * control frame, WIRE_PATH_MAGIC a path message.
@@ -240,6 +240,11 @@ enum wire_join_side { WIRE_JOIN_PEER = 1, WIRE_JOIN_SERVER = 2 };
 void wire_join_proof(const uint8_t key[WIRE_KEY_LEN], enum wire_join_side side,
                      const uint8_t peer_nonce[WIRE_NONCE_LEN], const uint8_t server_nonce[WIRE_NONCE_LEN],
                      uint8_t out[WIRE_MAC_LEN]);
+/* The same of a peer that comes back after its connection was lost: it also knows the token that S gave the place. */
+#define WIRE_TOKEN_LEN 16
+void wire_rejoin_proof(const uint8_t key[WIRE_KEY_LEN], const uint8_t token[WIRE_TOKEN_LEN],
+                       const uint8_t peer_nonce[WIRE_NONCE_LEN], const uint8_t server_nonce[WIRE_NONCE_LEN],
+                       uint8_t out[WIRE_MAC_LEN]);
 /* Compares two proofs in constant time. */
 bool wire_proof_equal(const uint8_t a[WIRE_MAC_LEN], const uint8_t b[WIRE_MAC_LEN]);
 
@@ -336,8 +341,8 @@ enum wire_frame_type {
     WIRE_RECORD = 10, /* S: the joint record, one JSON line */
     WIRE_ABORT = 11,  /* peer: this trial cannot go on here, with the reason; counts as its report */
     /* any time */
-    WIRE_PING = 12,  /* S: a stamp */
-    WIRE_PONG = 13,  /* peer: the same stamp, at once */
+    WIRE_PING = 12,  /* a stamp; from a peer: only to an S that gave it a token */
+    WIRE_PONG = 13,  /* the same stamp, at once */
     WIRE_ERROR = 14, /* S: code and reason; S then closes */
     WIRE_BYE = 15,   /* S: all trials are done */
     WIRE_NOTE = 16,  /* peer to peer through S, opaque to S, during a trial (re-aim, "holes ready") */
@@ -347,6 +352,15 @@ enum wire_frame_type {
 };
 
 #define WIRE_DISCOVER "discover"
+
+/*
+ * Coming back. A NAT that restarts takes the connection to S with it, but not the place in the session. HELLO with
+ * WIRE_F_RECEIVED says that the peer can come back; JOINED then gives the place's token. Both ends keep the frames that
+ * last (wire_frame_lasts()) until the other end has them: PING and PONG say how many came so far, in WIRE_F_RECEIVED.
+ * To come back, a peer opens a new connection and says HELLO with the same session and its role, WIRE_F_REJOIN and
+ * WIRE_F_RECEIVED; it proves the key and the token (WIRE_F_PROOF, WIRE_F_TOKEN); JOINED, with WIRE_F_RECEIVED, puts it
+ * back. Then each end sends again what the other one lacks.
+ */
 
 /*
  * What STUN has no words for. S opens TCP connections towards the peer's NAT: only to the address that it sees on this
@@ -382,6 +396,7 @@ enum wire_error {
     WIRE_E_PROTOCOL = 7,     /* a frame that cannot be */
     WIRE_E_VERSION = 8,
     WIRE_E_TIMEOUT = 9, /* the peer kept S waiting */
+    WIRE_E_GONE = 10,   /* no such place to come back to: over, given up, or somebody else's */
 };
 
 enum wire_field {
@@ -404,15 +419,18 @@ enum wire_field {
     WIRE_F_PEER_RTT_NS = 17, /* u64: S's estimate for the other peer */
     WIRE_F_SEED = 18,        /* u64: role a's seed */
     /* 19 was never sent; numbers are not used again */
-    WIRE_F_PROBE = 32,   /* u64, enum wire_probe */
-    WIRE_F_PROBED = 33,  /* u64, enum wire_probed */
-    WIRE_F_FROM = 34,    /* u64, enum wire_from */
-    WIRE_F_LEASE = 35,   /* u64: number of a lease */
-    WIRE_F_TARGET = 36,  /* endpoint */
-    WIRE_F_WAIT_NS = 37, /* u64 */
-    WIRE_F_ICMP = 38,    /* u64: type << 8 | code */
-    WIRE_F_COUNT = 40,   /* u64 */
-    WIRE_F_SOURCE = 39,  /* endpoint */
+    WIRE_F_TOKEN = 20,    /* WIRE_TOKEN_LEN bytes: what a place is known by; in PROVE the proof of it, WIRE_MAC_LEN */
+    WIRE_F_RECEIVED = 21, /* u64: lasting frames that came so far, in this session */
+    WIRE_F_REJOIN = 22,   /* u64, 1: back after a lost connection */
+    WIRE_F_PROBE = 32,    /* u64, enum wire_probe */
+    WIRE_F_PROBED = 33,   /* u64, enum wire_probed */
+    WIRE_F_FROM = 34,     /* u64, enum wire_from */
+    WIRE_F_LEASE = 35,    /* u64: number of a lease */
+    WIRE_F_TARGET = 36,   /* endpoint */
+    WIRE_F_WAIT_NS = 37,  /* u64 */
+    WIRE_F_ICMP = 38,     /* u64: type << 8 | code */
+    WIRE_F_COUNT = 40,    /* u64 */
+    WIRE_F_SOURCE = 39,   /* endpoint */
     /* 64 and up: inside WIRE_F_BODY, owned by bench/peer */
     WIRE_F_BODY_FIRST = 64,
 };
@@ -422,6 +440,7 @@ struct wire_writer {
     size_t cap;
     size_t len;
     bool overflow;
+    enum wire_frame_type type; /* of the frame, 0 for bare fields */
 };
 
 /* Begins a frame (or, with wire_fields_begin, bare fields for a WIRE_F_BODY). Errors stick until the end. */
@@ -464,5 +483,28 @@ int wire_get_ep(const struct wire_reader *r, uint16_t field, union base_ep *out)
 /* Decode one value that wire_next gave. */
 int wire_value_u64(const uint8_t *value, size_t len, uint64_t *out);
 int wire_value_ep(const uint8_t *value, size_t len, union base_ep *out);
+
+/* ---- frames that outlive their connection (kept.c) ------------------------------------------- */
+
+/* The session's own frames, as against what a connection begins and is watched with: these arrive once each, in order,
+ * however many connections that takes. */
+bool wire_frame_lasts(enum wire_frame_type type);
+
+/* Whole lasting frames that the other end may lack, oldest first. Zeroed is empty. */
+struct wire_kept {
+    uint8_t *bytes;
+    size_t len, cap, max; /* max: bytes at most; 0 = WIRE_KEPT_MAX */
+    uint64_t first, next; /* numbers, from 0, of the oldest frame here and of the next one to come */
+    bool torn;            /* one did not fit: nobody can come back to this */
+};
+#define WIRE_KEPT_MAX (4u * WIRE_FRAME_MAX)
+
+/* Takes a copy of one whole frame. */
+void wire_kept_add(struct wire_kept *k, const uint8_t *frame, size_t len);
+/* The other end has so many, of all that there were. 0, or -EPROTO for a number that cannot be. */
+int wire_kept_drop(struct wire_kept *k, uint64_t received);
+/* The frame at *at, which moves behind it, from 0 on; its length, 0 at the end. */
+size_t wire_kept_next(const struct wire_kept *k, size_t *at, const uint8_t **frame);
+void wire_kept_free(struct wire_kept *k);
 
 #endif
