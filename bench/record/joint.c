@@ -35,6 +35,13 @@ static struct ending ending_of(const struct record_side *side, const struct reco
     return (struct ending){side->outcome, side->phase, side->error, side};
 }
 
+/* How well an error's number explains the trial. A side that S told that the other one gave up says ECANCELED: a
+ * consequence, never the cause. */
+static int weight_of(const struct ending *e)
+{
+    return e->error == ECANCELED ? 0 : e->error == 0 ? 1 : 2;
+}
+
 static struct ending join_endings(const struct record_side *a, const struct record_side *b)
 {
     struct ending ea = ending_of(a, b), eb = ending_of(b, a);
@@ -43,9 +50,12 @@ static struct ending join_endings(const struct record_side *a, const struct reco
         return sa > sb ? ea : eb;
     if (ea.outcome == RECORD_OK)
         return a->connect_ns >= b->connect_ns ? ea : eb;
-    /* Alike: a side that reported tells more than one that did not, then the one that went on longer. */
+    /* Alike: a side that reported tells more than one that did not, a cause more than its consequence, then the one
+     * that went on longer. */
     if (!a || !b)
         return a ? ea : eb;
+    if (ea.outcome == RECORD_ERROR && weight_of(&ea) != weight_of(&eb))
+        return weight_of(&ea) > weight_of(&eb) ? ea : eb;
     return a->total_ns >= b->total_ns ? ea : eb;
 }
 

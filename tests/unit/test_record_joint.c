@@ -1,7 +1,7 @@
 /*
  * bench/record sides, joint records and views. Pins: a trial counted as ok on one side's word; a failure that leaks
  * into the latencies; a report that loses or gains members on its way; foreign JSON of wrong types that crashes or
- * passes; a record that spans two lines.
+ * passes; a record that spans two lines; a failure that is explained by what followed from it.
  */
 #include <errno.h>
 #include <math.h>
@@ -239,6 +239,26 @@ static void the_most_specific_outcome_stands(void **state)
     assert_joint(NULL, &error, "error", "sample", "ENETUNREACH");
 }
 
+/* Whoever is told that the other side gave up often goes on for longer: what it was told is not why. */
+static void a_cause_stands_before_its_consequence(void **state)
+{
+    (void)state;
+    struct record_side cause = failed_side(RECORD_ERROR, RECORD_PHASE_PLAN, EMFILE);
+    struct record_side told = failed_side(RECORD_ERROR, RECORD_PHASE_EXCHANGE, ECANCELED);
+    struct record_side mute = failed_side(RECORD_ERROR, RECORD_PHASE_OPEN, 0);
+    told.total_ns = 3 * cause.total_ns;
+    mute.total_ns = 2 * cause.total_ns;
+    assert_joint(&cause, &told, "error", "plan", "EMFILE");
+    assert_joint(&told, &cause, "error", "plan", "EMFILE");
+    assert_joint(&mute, &cause, "error", "plan", "EMFILE");
+    assert_joint(&told, &mute, "error", "open", "(none)");
+    /* Two causes: of the side that went on longer. */
+    struct record_side later = failed_side(RECORD_ERROR, RECORD_PHASE_SAMPLE, ENETUNREACH);
+    later.total_ns = 2 * cause.total_ns;
+    assert_joint(&cause, &later, "error", "sample", "ENETUNREACH");
+    assert_joint(&later, &cause, "error", "sample", "ENETUNREACH");
+}
+
 /* ---- views ----------------------------------------------------------------------------------- */
 
 static char *line_of(const struct record_trial *t, const struct record_side *a, const struct record_side *b)
@@ -370,6 +390,7 @@ int main(void)
         cmocka_unit_test(joint_takes_the_later_side),
         cmocka_unit_test(one_sides_word_is_not_enough),
         cmocka_unit_test(the_most_specific_outcome_stands),
+        cmocka_unit_test(a_cause_stands_before_its_consequence),
         cmocka_unit_test(view_reads_what_joint_wrote),
         cmocka_unit_test(views_refuse_what_is_no_record),
         cmocka_unit_test(every_cut_line_is_refused),
