@@ -11,8 +11,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* The plan of a plain punch has one public and at most PEER_MAX_PRIVATE private endpoints. */
-#define MAX_ATTEMPTS (1 + PEER_MAX_PRIVATE)
+/* The plan of a plain punch has one public and at most PEER_MAX_PRIVATE private endpoints, one that predicts some
+ * dozens of public ones. */
+#define MAX_ATTEMPTS 64
 /* Connections from strangers may come too; the chassis bounds how many it takes. */
 #define BACKLOG 16
 /* No SYN waits for the kernel's retransmission after 1 s: a lost one shows as silence over some round trips. */
@@ -258,7 +259,7 @@ static void simopen_close(struct peer_trial *t)
     maybe_closed(s);
 }
 
-static const char *const modes[] = {"plain", NULL};
+static const char *const modes[] = {"plain", "auto", NULL};
 
 const struct peer_technique simopen_technique = {
     .name = "simopen",

@@ -153,6 +153,8 @@ static void note_attempt(struct synspray *s)
     json_t *line = json_pack("{s:s, s:i, s:i, s:i, s:I}", "order", peer_order_name(p->order), "packets", (int)s->done,
                              "refused", (int)s->refused, "landed", (int)s->landed, "ns",
                              (json_int_t)(now > s->attempt_ns ? now - s->attempt_ns : 0));
+    if (s->plan->strategy)
+        json_object_set_new(line, "strategy", json_string(peer_strategy_name(peer_strategy_of(s->plan, s->attempt))));
     if (s->opener)
         json_object_set_new(line, "ttl", s->ttl > 0 ? json_integer(s->ttl) : json_null());
     json_array_append_new(s->attempts, line);
@@ -322,7 +324,7 @@ static void synspray_close(struct peer_trial *t)
     maybe_closed(s);
 }
 
-static const char *const modes[] = {"hold", "reuse", "listen", NULL};
+static const char *const modes[] = {"hold", "reuse", "listen", "auto", NULL};
 
 const struct peer_technique synspray_technique = {
     .name = "synspray",

@@ -189,7 +189,7 @@ static void portspray_close(struct peer_trial *t)
         peer_trial_closed(t);
 }
 
-static const char *const modes[] = {"punch", "window", "random", "full", NULL};
+static const char *const modes[] = {"punch", "window", "random", "full", "auto", NULL};
 static const char *const sweeps[] = {"outward", "scan", "random", NULL};
 static const char *const roles[] = {"a", "b", NULL};
 static const char *const auto_word[] = {"auto", NULL};

@@ -8,15 +8,8 @@
 #include "predict/predict.h"
 #include "udp_punch/portspray_internal.h"
 
-/* What NATs draw from where nothing narrower is known. */
-#define RANDOM_LO 1024
-#define RANDOM_HI 65535
 /* Descriptors beside the probes' sockets: ring, control, registered, epoll, standard streams. */
 #define SPARE_FILES 64
-/* As in the search plan: lost packets take something off what the mappings decide, so the budget aims above the
- * target, at a quarter of the failures that it allows. */
-#define FAILURE_SHARE 0.25
-#define MAX_ADDRESSES 16
 
 static struct peer_candidates *list_of(struct peer_plan *p, enum wire_role role)
 {
@@ -29,56 +22,7 @@ static void drop_list(struct peer_candidates *c)
     *c = (struct peer_candidates){.list = NULL};
 }
 
-/* The distinct addresses that the samples show, the last one first. */
-static size_t addresses_of(const struct peer_facts *f, union base_ep out[MAX_ADDRESSES])
-{
-    size_t n = 1;
-    out[0] = peer_facts_last(f)->mapped;
-    for (size_t i = 0; i < f->n_samples && n < MAX_ADDRESSES; i++) {
-        size_t k = 0;
-        while (k < n && !base_ep_same_addr(&out[k], &f->samples[i].mapped))
-            k++;
-        if (k == n)
-            out[n++] = f->samples[i].mapped;
-    }
-    return n;
-}
-
-/*
- * The share of new mappings that fall on an address that was seen. One address, seen each time, is taken for the only
- * one. Of several, n samples of which k saw an address that no other saw miss about k of n of the pool (Good 1953); at
- * least one more address is allowed for then.
- */
-static double seen_share(const struct peer_facts *f, size_t n_at)
-{
-    size_t once = 0;
-    for (size_t i = 0; i < f->n_samples; i++) {
-        size_t same = 0;
-        for (size_t k = 0; k < f->n_samples; k++)
-            same += base_ep_same_addr(&f->samples[i].mapped, &f->samples[k].mapped);
-        once += same == 1;
-    }
-    if (n_at == 1 || once == 0)
-        return 1;
-    double missed = (double)once / (double)f->n_samples, least = 1.0 / (double)(n_at + 1);
-    return 1 - fmin(0.5, fmax(missed, least));
-}
-
 /* ---- the budget ------------------------------------------------------------------------------ */
-
-/* The least number that reaches the aim where as many holes as probes are made. */
-static uint32_t both_alike(uint32_t ports, double aim)
-{
-    uint32_t lo = 1, hi = ports / 2;
-    while (lo < hi) {
-        uint32_t mid = lo + (hi - lo) / 2;
-        if (predict_p_random(ports, mid, mid) >= aim)
-            hi = mid;
-        else
-            lo = mid + 1;
-    }
-    return lo;
-}
 
 static uint32_t at_most(uint64_t n, uint64_t cap)
 {
@@ -88,7 +32,7 @@ static uint32_t at_most(uint64_t n, uint64_t cap)
 /* K and M over so many ports: what was asked for, else alike, under the caps of an attempt. */
 static void set_budget(const struct peer_options *o, uint64_t open_files, uint32_t ports, struct peer_search *s)
 {
-    double aim = 1 - (1 - peer_option_fraction(o, "target")) * FAILURE_SHARE;
+    double aim = peer_search_aim(peer_option_fraction(o, "target"));
     uint64_t cap = s->entries / s->attempts, files = open_files > SPARE_FILES ? open_files - SPARE_FILES : 1;
     uint64_t holes = 0, probes = 0;
     bool want_holes = peer_option_number(o, "holes", &holes), want_probes = peer_option_number(o, "probes", &probes);
@@ -99,7 +43,7 @@ static void set_budget(const struct peer_options *o, uint64_t open_files, uint32
     else
         files = cap;
     if (!want_holes && !want_probes)
-        holes = probes = both_alike(ports, aim);
+        holes = probes = peer_search_alike(ports, aim, ports);
     if (!want_probes)
         probes = at_most(want_holes ? predict_k_random(ports, (uint32_t)holes, aim) : probes, files);
     if (!want_holes) {
@@ -149,53 +93,35 @@ static void fit_attempts(struct peer_plan *out)
 }
 
 /* What earlier attempts opened and probed still stands: the attempts add up to one large search. */
-static double over_attempts(uint32_t ports, const struct peer_search *s)
+static double over_attempts(uint32_t ports, double seen, const struct peer_search *s)
 {
-    uint64_t holes = (uint64_t)s->holes * s->attempts, probes = (uint64_t)s->probes * s->attempts;
-    return predict_p_random(ports, at_most(holes, ports), at_most(probes, ports));
+    return peer_search_drawn_p(ports, seen, (uint64_t)s->holes * s->attempts, (uint64_t)s->probes * s->attempts);
 }
 
 /* ---- the modes ------------------------------------------------------------------------------- */
 
-/* K ports on each address in turn, none twice. */
-static int draw(struct peer_plan *out, const union base_ep *at, size_t n_at)
-{
-    struct peer_search *s = &out->search;
-    struct base_perm perm;
-    base_perm_init(&perm, (RANDOM_HI - RANDOM_LO + 1) * n_at, s->seed);
-    for (uint32_t i = 0; i < s->holes; i++) {
-        uint64_t drawn = base_perm_at(&perm, i);
-        union base_ep ep = at[drawn % n_at];
-        base_ep_set_port(&ep, (uint16_t)(RANDOM_LO + drawn / n_at));
-        int err = peer_candidates_add(list_of(out, s->opener), &ep, PEER_PATH_DIRECT, NAN);
-        if (err < 0)
-            return err;
-    }
-    return 0;
-}
-
 static int plan_random(const struct peer_facts *prober, const struct peer_options *o, struct peer_plan *out)
 {
     struct peer_search *s = &out->search;
-    union base_ep at[MAX_ADDRESSES];
-    size_t n_at = addresses_of(prober, at);
-    uint32_t ports = (uint32_t)((RANDOM_HI - RANDOM_LO + 1) * n_at);
+    union base_ep at[PEER_MAX_ADDRESSES];
+    size_t n_at = peer_facts_addresses(prober, at);
+    uint32_t ports = (uint32_t)(PEER_RANDOM_PORTS * n_at);
     drop_list(list_of(out, s->opener));
     set_budget(o, prober->open_files, ports, s);
     fit_attempts(out);
-    out->predicted_p = over_attempts(ports, s) * seen_share(prober, n_at);
+    out->predicted_p = over_attempts(ports, peer_facts_seen_share(prober), s);
     s->random_at = at[0];
     base_ep_set_port(&s->random_at, 0);
-    s->random_lo = RANDOM_LO;
-    s->random_hi = RANDOM_HI;
+    s->random_lo = PEER_RANDOM_LO;
+    s->random_hi = PEER_RANDOM_HI;
     /* On one address the opener draws by itself: nothing to send. Too many to list: the last address alone. */
     if (n_at == 1)
         return 0;
     if (s->holes > PEER_MAX_CANDIDATES) {
-        out->predicted_p = over_attempts(ports / (uint32_t)n_at, s) / (double)n_at;
+        out->predicted_p = over_attempts(ports / (uint32_t)n_at, 1 / (double)n_at, s);
         return 0;
     }
-    return draw(out, at, n_at);
+    return peer_search_draw(out, at, n_at);
 }
 
 /* The candidates are the search plan's. A later attempt aims anew, and is as likely as the first. */
@@ -212,7 +138,7 @@ static int plan_full(const struct peer_facts *prober, const struct peer_options 
     struct peer_candidates *holes = list_of(out, s->opener);
     union base_ep first = holes->n && !isnan(holes->list[0].p) ? holes->list[0].ep : peer_facts_last(prober)->mapped;
     uint32_t ports = PORTSPRAY_HI - PORTSPRAY_LO + 1;
-    union base_ep at[MAX_ADDRESSES];
+    union base_ep at[PEER_MAX_ADDRESSES];
     uint64_t n;
     drop_list(holes);
     if (!peer_option_given(o, "rate"))
@@ -225,10 +151,10 @@ static int plan_full(const struct peer_facts *prober, const struct peer_options 
     base_ep_set_port(&s->random_at, 0);
     s->random_lo = PORTSPRAY_LO;
     s->random_hi = PORTSPRAY_HI;
-    size_t n_at = addresses_of(prober, at);
+    size_t n_at = peer_facts_addresses(prober, at);
     double out_in_time = s->rate ? (double)s->rate * (double)out->deadline_ns / 1e9 / (double)n_at : ports;
     uint32_t sent = out_in_time < s->holes ? (uint32_t)out_in_time : s->holes;
-    out->predicted_p = predict_p_random(ports, sent, s->probes) * seen_share(prober, n_at);
+    out->predicted_p = predict_p_random(ports, sent, s->probes) * peer_facts_seen_share(prober);
     /* One candidate for each address: the sweep goes to all of them with each port. */
     int err = peer_candidates_add(holes, &first, PEER_PATH_DIRECT, NAN);
     for (size_t i = 0; i < n_at && err == 0; i++) {
@@ -262,19 +188,36 @@ static bool answers(const struct peer_facts *f)
     return syn == PREDICT_SYN_RST || syn == PREDICT_SYN_ICMP;
 }
 
+/* A NAT that answers SYNs is likely to answer datagrams too (ICMP), and to keep the port for itself. Others drop. */
+static void choose_ttl(const struct peer_facts *a, const struct peer_facts *b, struct peer_search *s)
+{
+    if (s->ttl == PEER_TTL_AUTO && !answers(s->opener == WIRE_ROLE_A ? b : a))
+        s->ttl = PEER_TTL_OFF;
+}
+
+static int plan_auto(const struct peer_facts *a, const struct peer_facts *b, const struct peer_options *options,
+                     struct base_rng *rng, const struct peer_ways *ways, struct peer_plan *out)
+{
+    int err = peer_auto_plan(a, b, options, rng, ways, out);
+    choose_ttl(a, b, &out->search);
+    return err < 0 || out->infeasible || out->search.known
+               ? err
+               : check_files(options, out->search.opener == WIRE_ROLE_A ? b : a, out);
+}
+
 int portspray_plan(const struct peer_facts *a, const struct peer_facts *b, const struct peer_options *options,
                    struct base_rng *rng, struct peer_plan *out)
 {
+    static const struct peer_ways ways = {.punch = "punch", .search = "window"};
     const char *mode = options ? peer_option_text(options, "mode") : "punch";
+    if (strcmp(mode, "auto") == 0)
+        return plan_auto(a, b, options, rng, &ways, out);
     if (strcmp(mode, "punch") == 0)
         return peer_plan_registered(a, b, out);
     int err = peer_search_plan(a, b, options, rng, false, out);
     if (err < 0 || out->infeasible || out->search.known)
         return err;
-    /* A NAT that answers SYNs is likely to answer datagrams too (ICMP), and to keep the port for itself. Others drop.
-     */
-    if (out->search.ttl == PEER_TTL_AUTO && !answers(out->search.opener == WIRE_ROLE_A ? b : a))
-        out->search.ttl = PEER_TTL_OFF;
+    choose_ttl(a, b, &out->search);
     const struct peer_facts *opener = out->search.opener == WIRE_ROLE_A ? a : b;
     const struct peer_facts *prober = out->search.opener == WIRE_ROLE_A ? b : a;
     /* Where both move, only the search plan knows a way. */

@@ -12,7 +12,8 @@
 
 int portspray_probes_open(struct portspray *s)
 {
-    uint32_t want = s->opener ? s->plan.search.holes : s->plan.search.probes;
+    struct peer_search search = peer_search_attempt(&s->plan, s->attempt);
+    uint32_t want = s->opener ? search.holes : search.probes;
     s->next_probe = 0;
     s->n_sockets = s->attempt == 0 ? 1 : 0; /* the registered one is the first attempt's */
     s->first_socket = 0;

@@ -9,9 +9,9 @@
 /* The only mode of a technique goes unnamed in cell names. */
 #define PLAIN "plain"
 
-static const char *const simopen_modes[] = {PLAIN, "none", NULL};
-static const char *const synspray_modes[] = {"hold", "reuse", "listen", "none", NULL};
-static const char *const portspray_modes[] = {"punch", "window", "random", "full", "none", NULL};
+static const char *const simopen_modes[] = {PLAIN, "auto", "none", NULL};
+static const char *const synspray_modes[] = {"hold", "reuse", "listen", "auto", "none", NULL};
+static const char *const portspray_modes[] = {"punch", "window", "random", "full", "auto", "none", NULL};
 static const char *const no_modes[] = {NULL};
 
 static const struct campaign_technique table[] = {

@@ -32,6 +32,7 @@ enum body_field {
     F_PORTS,     /* low << 16 | high */
     F_BEHAVIOUR, /* put_behaviour() */
     F_POOL,
+    F_STRATEGY,
 };
 
 #define PROBABILITY_UNIT 1e9
@@ -157,7 +158,8 @@ int peer_facts_encode(const struct peer_facts *f, uint8_t *buf, size_t cap)
     wire_put_u64(&w, F_OPEN_FILES, f->open_files);
     wire_put_u64(&w, F_TAKEN, f->taken_ns);
     wire_put_u64(&w, F_PORTS, (uint64_t)f->port_lo << 16 | f->port_hi);
-    if (f->behaviour.mapping.value != PREDICT_MAPPING_UNKNOWN)
+    if (f->behaviour.mapping.value != PREDICT_MAPPING_UNKNOWN ||
+        f->behaviour.filtering.value != PREDICT_FILTERING_UNKNOWN)
         put_behaviour(&w, &f->behaviour);
     for (size_t i = 0; i < f->n_private; i++)
         wire_put_ep(&w, F_PRIVATE, &f->private_eps[i]);
@@ -316,10 +318,16 @@ int peer_plan_registered(const struct peer_facts *a, const struct peer_facts *b,
     return err < 0 ? err : aim_at(b, a, &out->for_b);
 }
 
-void peer_plan_free(struct peer_plan *p)
+void peer_plan_drop_lists(struct peer_plan *p)
 {
     free(p->for_a.list);
     free(p->for_b.list);
+    p->for_a = p->for_b = (struct peer_candidates){.list = NULL};
+}
+
+void peer_plan_free(struct peer_plan *p)
+{
+    peer_plan_drop_lists(p);
     memset(p, 0, sizeof(*p));
 }
 
@@ -378,9 +386,10 @@ static int get_run(const uint8_t *p, size_t len, union base_ep ep, struct peer_p
 
 /*
  * A search, in one field: opener, order, known, meet (a byte each), ttl, random_lo, random_hi (2 bytes each), holes,
- * probes, attempts, rate, entries (4 each), seed (8), drift (4, signed); big-endian. Longer ones are of newer versions.
+ * probes, attempts, rate, entries (4 each), seed (8), drift (4, signed), wide (4); big-endian. Longer ones are of newer
+ * versions.
  */
-#define SEARCH_LEN 42
+#define SEARCH_LEN 46
 
 static void put_search(struct wire_writer *w, const struct peer_search *s)
 {
@@ -401,6 +410,7 @@ static void put_search(struct wire_writer *w, const struct peer_search *s)
     put_be(&p, s->entries, 4);
     put_be(&p, s->seed, 8);
     put_be(&p, (uint32_t)s->drift, 4);
+    put_be(&p, s->wide, 4);
     wire_put_bytes(w, F_SEARCH, buf, sizeof(buf));
     if (base_ep_is_set(&s->random_at))
         wire_put_ep(w, F_RANDOM_AT, &s->random_at);
@@ -411,7 +421,8 @@ static bool search_ok(const struct peer_search *s)
 {
     return (s->opener == WIRE_ROLE_A || s->opener == WIRE_ROLE_B) && s->order < PEER_ORDERS &&
            s->ttl <= PEER_TTL_AUTO && s->holes <= UINT16_MAX && s->probes <= UINT16_MAX && s->attempts >= 1 &&
-           s->entries >= 1 && s->random_lo <= s->random_hi && s->drift >= -UINT16_MAX && s->drift <= UINT16_MAX;
+           s->entries >= 1 && s->random_lo <= s->random_hi && s->drift >= -UINT16_MAX && s->drift <= UINT16_MAX &&
+           s->wide <= UINT16_MAX;
 }
 
 static int get_search(const struct wire_reader *r, struct peer_search *s)
@@ -438,6 +449,7 @@ static int get_search(const struct wire_reader *r, struct peer_search *s)
     s->entries = (uint32_t)get_be(&p, 4);
     s->seed = get_be(&p, 8);
     s->drift = (int32_t)(uint32_t)get_be(&p, 4);
+    s->wide = (uint32_t)get_be(&p, 4);
     if (wire_get_bytes(r, F_RANDOM_AT, &at, &len) == 0 && wire_value_ep(at, len, &s->random_at) < 0)
         return -EBADMSG;
     return search_ok(s) ? 0 : -EBADMSG;
@@ -455,6 +467,7 @@ int peer_plan_encode(const struct peer_plan *p, uint8_t *buf, size_t cap)
     if (!isnan(p->predicted_p))
         wire_put_u64(&w, F_PREDICTED, (uint64_t)llround(p->predicted_p * PROBABILITY_UNIT));
     wire_put_u64(&w, F_INFEASIBLE, p->infeasible);
+    wire_put_u64(&w, F_STRATEGY, p->strategy);
     put_search(&w, &p->search);
     put_candidates(&w, WIRE_ROLE_A, &p->for_a);
     put_candidates(&w, WIRE_ROLE_B, &p->for_b);
@@ -484,7 +497,7 @@ static int plan_candidates(const struct wire_reader *from, struct peer_plan *out
 int peer_plan_decode(const uint8_t *buf, size_t len, struct peer_plan *out)
 {
     struct wire_reader r;
-    uint64_t predicted, infeasible = 0;
+    uint64_t predicted, infeasible = 0, strategy = 0;
     memset(out, 0, sizeof(*out));
     out->predicted_p = NAN;
     if (wire_fields_open(buf, len, &r) < 0 || wire_get_text(&r, F_MODE, out->mode, sizeof(out->mode)) < 0 ||
@@ -496,6 +509,8 @@ int peer_plan_decode(const uint8_t *buf, size_t len, struct peer_plan *out)
         out->predicted_p = fmin(1, (double)predicted / PROBABILITY_UNIT);
     wire_get_u64(&r, F_INFEASIBLE, &infeasible);
     out->infeasible = infeasible != 0;
+    wire_get_u64(&r, F_STRATEGY, &strategy);
+    out->strategy = strategy < PEER_STRATEGIES ? (enum peer_strategy)strategy : PEER_STRATEGY_NONE;
     int err = get_search(&r, &out->search);
     if (err == 0)
         err = plan_candidates(&r, out);

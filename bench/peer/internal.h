@@ -60,6 +60,29 @@ int peer_candidates_append(struct peer_candidates *c, const union base_ep *ep, e
 int peer_plan_encode(const struct peer_plan *p, uint8_t *buf, size_t cap);
 int peer_plan_decode(const uint8_t *buf, size_t len, struct peer_plan *out);
 void peer_plan_free(struct peer_plan *p);
+/* Frees the candidates alone. */
+void peer_plan_drop_lists(struct peer_plan *p);
+
+/* ---- parts of the search plan: pure (search.c) ------------------------------------------------ */
+
+enum wire_role peer_other(enum wire_role role);
+struct peer_candidates *peer_plan_list(struct peer_plan *p, enum wire_role role);
+/* All samples, at least two, show one mapping. */
+bool peer_facts_stable(const struct peer_facts *f);
+
+/* Caps on a search beside those of the options; 0: none. */
+struct peer_search_limits {
+    uint32_t holes, probes;
+};
+/* What the options say, and who opens. */
+void peer_search_begin(const struct peer_facts *a, const struct peer_facts *b, const struct peer_options *options,
+                       struct peer_plan *out);
+/* peer_search_plan(); limits may be NULL. */
+int peer_search_plan_within(const struct peer_facts *a, const struct peer_facts *b, const struct peer_options *options,
+                            struct base_rng *rng, bool tcp, const struct peer_search_limits *limits,
+                            struct peer_plan *out);
+/* The lists are in the plan: each side tries all of its own until the deadline. */
+void peer_search_known(struct peer_plan *out);
 
 /* ---- predict's answers for peers: pure (search_predict.c) -------------------------------------- */
 
@@ -71,11 +94,15 @@ struct peer_timing {
 
 /* Adds what the samples of one trial tell to what earlier ones did: of sequences, how many ports others take. */
 void peer_predict_learn(const struct peer_facts *f, struct predict_behaviour *learnt);
+/* What is known of the NAT, from discovery and these samples; unknown without memory. */
+struct predict_behaviour peer_predict_behaviour(const struct peer_facts *f);
 /* opener: 0 (a), 1 (b), -1 (either). 0, or -errno. */
 int peer_predict_plan(const struct peer_facts *a, const struct peer_facts *b, int opener,
                       const struct peer_timing *timing, const struct predict_caps *caps, struct predict_plan *out);
 /* The next mapping is any of 1024 to 65535 on one address: the closed form holds. */
 bool peer_predict_is_random(const struct peer_facts *f, const struct peer_timing *timing);
+/* The same, on any of several addresses each time. */
+bool peer_predict_is_random_pool(const struct peer_facts *f, const struct peer_timing *timing);
 /* By how many ports `probes` mappings of its own move a sequence on; 0 where there is none. */
 int32_t peer_predict_drift(const struct peer_facts *f, uint32_t probes, const struct peer_timing *timing);
 /* The best `max` endpoints where f's next `probes` mappings from fresh ports may be; ps may be NULL. How many, or

@@ -8,6 +8,8 @@
 
 /* Past the SYN timers of NATs that forget soon, and the longest wait of a SYN's third repetition. */
 #define SKEW_MAX_NS (30 * BASE_NS_PER_S)
+/* They tell a mapping that stays from one that moves. */
+#define DEFAULT_SAMPLES 4
 
 /* The chassis's own; role a's rule, like the technique's. */
 static const struct peer_option chassis_options[] = {
@@ -31,8 +33,8 @@ static const struct peer_option chassis_options[] = {
      .hi = 10000000},
     {.name = "samples",
      .arg = "N",
-     .value = "4",
-     .help = "STUN endpoints of the server to sample the mapping at, before each trial",
+     .value = "", /* choose_samples() */
+     .help = "STUN endpoints of the server to sample the mapping at, before each trial; in mode auto 32 unless given",
      .kind = PEER_OPT_U64,
      .lo = 1,
      .hi = PEER_MAX_STUN},
@@ -149,13 +151,23 @@ static size_t find(const struct peer_options *o, const char *name)
     return i;
 }
 
+/* Mode auto decides by what the samples show, so it takes more of them. */
+static void choose_samples(struct peer_options *o, const struct peer_technique *technique)
+{
+    size_t i = find(o, "samples");
+    unsigned samples = technique->samples ? technique->samples : DEFAULT_SAMPLES;
+    if (strcmp(peer_option_text(o, "mode"), "auto") == 0 && samples < PEER_AUTO_SAMPLES)
+        samples = PEER_AUTO_SAMPLES;
+    if (!o->given[i])
+        snprintf(o->value[i], PEER_OPTION_VALUE, "%u", samples);
+}
+
 void peer_options_init(struct peer_options *o, const struct peer_technique *technique)
 {
     o->n = 0;
     for (size_t i = 0; i < BASE_ARRAY_LEN(chassis_options); i++)
         add(o, &chassis_options[i], chassis_options[i].value ? chassis_options[i].value : technique->modes[0]);
-    if (technique->samples)
-        snprintf(o->value[find(o, "samples")], PEER_OPTION_VALUE, "%u", technique->samples);
+    choose_samples(o, technique);
     for (size_t i = 0; i < technique->n_options; i++)
         add(o, &technique->options[i], technique->options[i].value);
 }
@@ -174,6 +186,8 @@ static int assign(struct peer_options *o, const struct peer_technique *technique
     if (!value_ok(o->table[i], technique, value))
         return -EINVAL;
     snprintf(o->value[i], PEER_OPTION_VALUE, "%s", value);
+    if (strcmp(name, "mode") == 0)
+        choose_samples(o, technique);
     return 0;
 }
 

@@ -7,23 +7,18 @@
 
 #include "bench/peer/internal.h"
 
-/* Ports that NATs draw from where nothing narrower is known: all but the privileged ones. */
-#define RANDOM_LO    1024
-#define RANDOM_HI    65535
-#define RANDOM_PORTS (RANDOM_HI - RANDOM_LO + 1)
+/*
+ * Several external addresses mean a carrier, and carriers limit the flows of a subscriber (RFC 6888, REQ-4), often to
+ * about a thousand: the prober's share of a search stays below that, and more holes make up for it.
+ */
+#define CARRIER_PROBES 900
 /* Of the article's window: how many probes, unless told. */
-#define WINDOW_PROBES 32
+#define WINDOW_PROBES  32
+#define DEFAULT_TARGET 0.99
 /* A property that is known so well is relied on. */
 #define SURE_ENOUGH 0.9
 /* Descriptors that a peer needs beside its holes or probes: ring, control, samples, listener, streams. */
 #define SPARE_FILES 64
-/*
- * The mappings decide the plan's probability; lost packets and holes that came too late take something off it. So the
- * budget aims at a quarter of the failures that the target allows: what is reached then lies above the target, not
- * around it.
- */
-#define FAILURE_SHARE 0.25
-
 static const char *const ttl_words[] = {"off", "auto", NULL};
 static const char *const auto_word[] = {"auto", NULL};
 static const char *const openers[] = {"auto", "a", "b", NULL};
@@ -87,11 +82,12 @@ const struct peer_option peer_search_options[PEER_SEARCH_N_OPTIONS] = {
      .hi = 65535},
     {.name = "attempts",
      .arg = "N",
-     .value = "1",
-     .help = "searches in one trial, each with another strategy than the one before",
-     .kind = PEER_OPT_U64,
+     .value = "auto",
+     .help = "searches in one trial, each with another strategy than the one before; auto: 1, in mode auto up to 3",
+     .kind = PEER_OPT_WORD_OR_U64,
      .lo = 1,
-     .hi = 100},
+     .hi = 100,
+     .choices = auto_word},
 };
 
 const char *peer_order_name(enum peer_order order)
@@ -102,17 +98,17 @@ const char *peer_order_name(enum peer_order order)
 
 /* ---- sides ----------------------------------------------------------------------------------- */
 
-static enum wire_role other(enum wire_role role)
+enum wire_role peer_other(enum wire_role role)
 {
     return role == WIRE_ROLE_A ? WIRE_ROLE_B : WIRE_ROLE_A;
 }
 
-static struct peer_candidates *list_of(struct peer_plan *p, enum wire_role role)
+struct peer_candidates *peer_plan_list(struct peer_plan *p, enum wire_role role)
 {
     return role == WIRE_ROLE_A ? &p->for_a : &p->for_b;
 }
 
-static bool is_stable(const struct peer_facts *f)
+bool peer_facts_stable(const struct peer_facts *f)
 {
     return f->n_samples > 1 && strcmp(peer_facts_mapping(f), "same") == 0;
 }
@@ -139,22 +135,40 @@ struct asked {
     bool any_order, any_ttl;
 };
 
+/* A technique without the search's options has their defaults. */
+static const char *text_of(const struct peer_options *o, const char *name)
+{
+    for (size_t i = 0; i < PEER_SEARCH_N_OPTIONS && !peer_options_find(o, name); i++)
+        if (strcmp(peer_search_options[i].name, name) == 0)
+            return peer_search_options[i].value;
+    return peer_option_text(o, name);
+}
+
+static bool number_of(const struct peer_options *o, const char *name, uint64_t *n)
+{
+    return base_parse_u64(text_of(o, name), 0, UINT64_MAX, n) == 0;
+}
+
+static double aim_of(const struct peer_options *o)
+{
+    return peer_search_aim(peer_options_find(o, "target") ? peer_option_fraction(o, "target") : DEFAULT_TARGET);
+}
+
 static void read_options(const struct peer_options *o, struct asked *asked, struct peer_search *s)
 {
-    const char *order = peer_option_text(o, "order"), *ttl = peer_option_text(o, "ttl");
-    const char *opener = peer_option_text(o, "opener");
+    const char *order = text_of(o, "order"), *ttl = text_of(o, "ttl"), *opener = text_of(o, "opener");
     uint64_t n;
     *asked = (struct asked){.opener = strcmp(opener, "a") == 0 ? 0 : strcmp(opener, "b") == 0 ? 1 : -1};
-    asked->holes = peer_option_number(o, "holes", &n) ? (uint32_t)n : 0;
-    asked->probes = peer_option_number(o, "probes", &n) ? (uint32_t)n : 0;
-    asked->window = peer_option_span(o, "window", &asked->lo, &asked->hi);
+    asked->holes = number_of(o, "holes", &n) ? (uint32_t)n : 0;
+    asked->probes = number_of(o, "probes", &n) ? (uint32_t)n : 0;
+    asked->window = peer_options_find(o, "window") && peer_option_span(o, "window", &asked->lo, &asked->hi);
     asked->any_ttl = strcmp(ttl, "auto") == 0;
     asked->any_order = strcmp(order, "auto") == 0;
-    s->attempts = (uint32_t)peer_option_u64(o, "attempts");
-    s->entries = (uint32_t)peer_option_u64(o, "entries");
+    s->attempts = number_of(o, "attempts", &n) ? (uint32_t)n : 1;
+    s->entries = number_of(o, "entries", &n) ? (uint32_t)n : 1;
     s->rate = (uint32_t)peer_option_u64(o, "rate");
     s->ttl = asked->any_ttl ? PEER_TTL_AUTO : PEER_TTL_OFF;
-    if (peer_option_number(o, "ttl", &n))
+    if (number_of(o, "ttl", &n))
         s->ttl = (uint16_t)n;
     s->order = PEER_TOGETHER;
     for (int i = 0; i < PEER_ORDERS; i++)
@@ -199,7 +213,7 @@ static bool answers(const struct peer_facts *f)
  * must find the probes' mappings ready. Where the opener's NAT answers, probes wait until the holes stand.
  */
 static void choose_order(const struct peer_facts *opener, const struct peer_facts *prober, const struct asked *asked,
-                         struct peer_search *s)
+                         bool tcp, struct peer_search *s)
 {
     /* Where both move each SYN may be the one that the other side waits for: all go all the way, and stay. */
     if (s->meet) {
@@ -211,7 +225,8 @@ static void choose_order(const struct peer_facts *opener, const struct peer_fact
         s->ttl = PEER_TTL_OFF;
     if (!asked->any_order)
         return;
-    if (answers(opener))
+    /* Probes that come before their holes would use up what a carrier allows. */
+    if (answers(opener) || (s->pool && tcp && s->ttl != PEER_TTL_OFF))
         s->order = PEER_HOLES_FIRST;
     else if (answers(prober) && s->ttl == PEER_TTL_OFF)
         s->order = PEER_PROBES_FIRST;
@@ -219,16 +234,21 @@ static void choose_order(const struct peer_facts *opener, const struct peer_fact
 
 /* ---- the ways -------------------------------------------------------------------------------- */
 
-/* Both mappings stay: each side knows the other's endpoint, and tries it until the deadline. */
-static int plan_known(const struct peer_facts *a, const struct peer_facts *b, struct peer_plan *out)
+void peer_search_known(struct peer_plan *out)
 {
     struct peer_search *s = &out->search;
-    int err = peer_plan_registered(a, b, out);
     s->known = true;
     s->ttl = PEER_TTL_OFF;
     s->order = PEER_TOGETHER;
-    s->holes = (uint32_t)list_of(out, s->opener)->n;
-    s->probes = (uint32_t)list_of(out, other(s->opener))->n;
+    s->holes = (uint32_t)peer_plan_list(out, s->opener)->n;
+    s->probes = (uint32_t)peer_plan_list(out, peer_other(s->opener))->n;
+}
+
+/* Both mappings stay: each side knows the other's endpoint, and tries it until the deadline. */
+static int plan_known(const struct peer_facts *a, const struct peer_facts *b, struct peer_plan *out)
+{
+    int err = peer_plan_registered(a, b, out);
+    peer_search_known(out);
     return err;
 }
 
@@ -241,7 +261,7 @@ static int aim_probes(const struct peer_facts *opener, const struct peer_facts *
     int err = s->meet ? peer_predict_one(opener, s->holes, timing, &target) : 0;
     if (err < 0)
         return err;
-    return peer_candidates_add(list_of(out, other(s->opener)), &target, kind_of(prober, &target), NAN);
+    return peer_candidates_add(peer_plan_list(out, peer_other(s->opener)), &target, kind_of(prober, &target), NAN);
 }
 
 /* Where holes are drawn from when the list ends: the range that the behaviour names, else all unprivileged ports. */
@@ -249,15 +269,22 @@ static void draw_rest(const struct peer_facts *prober, struct peer_search *s)
 {
     s->random_at = prober->samples[0].mapped;
     base_ep_set_port(&s->random_at, 0);
-    s->random_lo = RANDOM_LO;
-    s->random_hi = RANDOM_HI;
+    s->random_lo = PEER_RANDOM_LO;
+    s->random_hi = PEER_RANDOM_HI;
+}
+
+/* Spread over all addresses of a pool. */
+static int aim_at_pool(const struct peer_facts *prober, struct peer_plan *out)
+{
+    union base_ep at[PEER_MAX_ADDRESSES];
+    return peer_search_draw(out, at, peer_facts_addresses(prober, at));
 }
 
 static int aim_holes(const struct peer_facts *opener, const struct peer_facts *prober, const struct peer_timing *timing,
                      struct base_rng *rng, double *p, struct peer_plan *out)
 {
     struct peer_search *s = &out->search;
-    struct peer_candidates *list = list_of(out, s->opener);
+    struct peer_candidates *list = peer_plan_list(out, s->opener);
     if (s->meet) {
         union base_ep target;
         int res = peer_predict_one(prober, s->probes, timing, &target);
@@ -289,7 +316,7 @@ static int aim_window(const struct peer_facts *opener, const struct peer_facts *
                       const struct peer_timing *timing, struct peer_plan *out)
 {
     struct peer_search *s = &out->search;
-    struct peer_candidates *list = list_of(out, s->opener);
+    struct peer_candidates *list = peer_plan_list(out, s->opener);
     union base_ep ep = peer_facts_last(prober)->mapped;
     int around = base_ep_port(&ep), err = 0;
     for (int port = around + asked->lo; port <= around + asked->hi && err == 0; port++) {
@@ -311,30 +338,37 @@ static void choose_roles(const struct peer_facts *const sides[2], const struct a
 {
     int opener = asked->opener;
     if (opener < 0)
-        opener = is_stable(sides[1]) && !is_stable(sides[0]) ? 1 : 0;
+        opener = peer_facts_stable(sides[1]) && !peer_facts_stable(sides[0]) ? 1 : 0;
     s->opener = opener ? WIRE_ROLE_B : WIRE_ROLE_A;
 }
 
 /* The cheapest K + M over all unprivileged ports: K and M alike. False where the caps do not allow it. */
-static bool random_budget(const struct peer_options *options, uint32_t most, struct peer_plan *out)
+static bool random_budget(double aim, uint32_t most, struct peer_plan *out)
 {
-    double aim = 1 - (1 - peer_option_fraction(options, "target")) * FAILURE_SHARE;
-    uint32_t lo = 1, hi = most;
-    while (lo < hi) {
-        uint32_t mid = (lo + hi) / 2;
-        if (predict_p_random(RANDOM_PORTS, mid, mid) >= aim)
-            hi = mid;
-        else
-            lo = mid + 1;
-    }
-    out->search.holes = out->search.probes = lo;
-    out->predicted_p = predict_p_random(RANDOM_PORTS, lo, lo);
+    uint32_t n = peer_search_alike(PEER_RANDOM_PORTS, aim, most);
+    out->search.holes = out->search.probes = n;
+    out->predicted_p = predict_p_random(PEER_RANDOM_PORTS, n, n);
     return out->predicted_p >= aim;
+}
+
+/* The same over all addresses that were seen: as far as the caps allow. */
+static void pool_budget(const struct peer_facts *prober, double aim, uint32_t most, struct peer_plan *out)
+{
+    struct peer_search *s = &out->search;
+    union base_ep at[PEER_MAX_ADDRESSES];
+    uint32_t ports = PEER_RANDOM_PORTS * (uint32_t)peer_facts_addresses(prober, at);
+    double seen = peer_facts_seen_share(prober);
+    s->probes = peer_search_alike(ports, aim, most < CARRIER_PROBES ? most : CARRIER_PROBES);
+    s->holes = predict_k_random(ports, (uint32_t)(s->probes * seen), aim);
+    s->holes = s->holes < most ? s->holes : most;
+    s->pool = true;
+    out->predicted_p = peer_search_drawn_p(ports, seen, s->holes, s->probes);
 }
 
 /* Asks predict for the roles and the budget that are left open. */
 static int choose_budget(const struct peer_facts *const sides[2], const struct peer_options *options,
-                         const struct asked *asked, const struct peer_timing *timing, struct peer_plan *out)
+                         const struct asked *asked, const struct peer_timing *timing,
+                         const struct peer_search_limits *limits, struct peer_plan *out)
 {
     struct peer_search *s = &out->search;
     struct predict_caps caps = predict_default_caps();
@@ -342,17 +376,24 @@ static int choose_budget(const struct peer_facts *const sides[2], const struct p
     uint64_t files = most_files(sides[0]) < most_files(sides[1]) ? most_files(sides[0]) : most_files(sides[1]);
     /* Where only one mapping stays there is no question who opens. */
     int opener = asked->opener;
-    if (opener < 0 && is_stable(sides[0]) != is_stable(sides[1]))
-        opener = is_stable(sides[0]) ? 0 : 1;
+    if (opener < 0 && peer_facts_stable(sides[0]) != peer_facts_stable(sides[1]))
+        opener = peer_facts_stable(sides[0]) ? 0 : 1;
     uint32_t most = timing->tcp && files < s->entries ? (uint32_t)files : s->entries;
-    if (opener >= 0 && is_stable(sides[opener]) && peer_predict_is_random(sides[!opener], timing) &&
-        random_budget(options, most, out)) {
+    double aim = aim_of(options);
+    bool one_stays = opener >= 0 && peer_facts_stable(sides[opener]);
+    if (!limits && one_stays && peer_predict_is_random_pool(sides[!opener], timing)) {
+        s->opener = opener ? WIRE_ROLE_B : WIRE_ROLE_A;
+        pool_budget(sides[!opener], aim, most, out);
+        return 0;
+    }
+    if (!limits && one_stays && peer_predict_is_random(sides[!opener], timing) && random_budget(aim, most, out)) {
         s->opener = opener ? WIRE_ROLE_B : WIRE_ROLE_A;
         draw_rest(sides[!opener], s);
         return 0;
     }
-    caps.target = 1 - (1 - peer_option_fraction(options, "target")) * FAILURE_SHARE;
-    caps.max_holes = caps.max_probes = most;
+    caps.target = aim;
+    caps.max_holes = limits && limits->holes && limits->holes < most ? limits->holes : most;
+    caps.max_probes = limits && limits->probes && limits->probes < most ? limits->probes : most;
     int err = peer_predict_plan(sides[0], sides[1], opener, timing, &caps, &plan);
     if (err < 0)
         return err;
@@ -368,17 +409,28 @@ static int choose_budget(const struct peer_facts *const sides[2], const struct p
 /* One of the two numbers was asked for: the other one is what reaches the target over all unprivileged ports. */
 static void fill_budget(const struct peer_options *options, const struct asked *asked, struct peer_search *s)
 {
-    double aim = 1 - (1 - peer_option_fraction(options, "target")) * FAILURE_SHARE;
-    s->holes = asked->holes ? asked->holes : predict_k_random(RANDOM_PORTS, asked->probes, aim);
+    double aim = aim_of(options);
+    s->holes = asked->holes ? asked->holes : predict_k_random(PEER_RANDOM_PORTS, asked->probes, aim);
     s->probes = asked->probes   ? asked->probes
                 : asked->window ? WINDOW_PROBES
-                                : predict_k_random(RANDOM_PORTS, s->holes, aim);
+                                : predict_k_random(PEER_RANDOM_PORTS, s->holes, aim);
     s->holes = s->holes < s->entries || asked->holes ? s->holes : s->entries;
     s->probes = s->probes < s->entries || asked->probes ? s->probes : s->entries;
 }
 
-int peer_search_plan(const struct peer_facts *a, const struct peer_facts *b, const struct peer_options *options,
-                     struct base_rng *rng, bool tcp, struct peer_plan *out)
+void peer_search_begin(const struct peer_facts *a, const struct peer_facts *b, const struct peer_options *options,
+                       struct peer_plan *out)
+{
+    const struct peer_facts *const sides[2] = {a, b};
+    struct asked asked;
+    out->search = (struct peer_search){.on = true};
+    read_options(options, &asked, &out->search);
+    choose_roles(sides, &asked, &out->search);
+}
+
+int peer_search_plan_within(const struct peer_facts *a, const struct peer_facts *b, const struct peer_options *options,
+                            struct base_rng *rng, bool tcp, const struct peer_search_limits *limits,
+                            struct peer_plan *out)
 {
     const struct peer_facts *const sides[2] = {a, b};
     struct peer_search *s = &out->search;
@@ -390,13 +442,13 @@ int peer_search_plan(const struct peer_facts *a, const struct peer_facts *b, con
     const struct peer_timing timing = {s->rate, out->rtt_ns, tcp};
     choose_roles(sides, &asked, s);
     bool fixed = asked.window || asked.holes || asked.probes;
-    if (is_stable(a) && is_stable(b) && !fixed)
+    if (peer_facts_stable(a) && peer_facts_stable(b) && !fixed)
         return plan_known(a, b, out);
     int err = 0;
     if (fixed)
         fill_budget(options, &asked, s);
     else
-        err = choose_budget(sides, options, &asked, &timing, out);
+        err = choose_budget(sides, options, &asked, &timing, limits, out);
     if (err < 0 || out->infeasible)
         return err;
     const struct peer_facts *opener = sides[role_index(s->opener)], *prober = sides[!role_index(s->opener)];
@@ -405,7 +457,7 @@ int peer_search_plan(const struct peer_facts *a, const struct peer_facts *b, con
         err = check_files(prober, "prober", "probes", s->probes, s, tcp, out);
     if (err < 0)
         return err;
-    choose_order(opener, prober, &asked, s);
+    choose_order(opener, prober, &asked, tcp, s);
     s->seed = base_rng_u64(rng);
     if (s->attempts > 1 && !s->meet)
         s->drift = peer_predict_drift(prober, s->probes, &timing);
@@ -413,11 +465,18 @@ int peer_search_plan(const struct peer_facts *a, const struct peer_facts *b, con
     if (base_ep_is_set(&s->random_at)) /* nothing to rank */
         return aim_probes(opener, prober, &timing, out);
     err = asked.window ? aim_window(opener, prober, &asked, &timing, out)
+          : s->pool    ? aim_at_pool(prober, out)
                        : aim_holes(opener, prober, &timing, rng, &p, out);
     if (err == 0)
         err = aim_probes(opener, prober, &timing, out);
     if (fixed && !asked.window)
         out->predicted_p =
-            base_ep_is_set(&s->random_at) ? predict_p_random(RANDOM_PORTS, s->holes, s->probes) : fmin(1, p);
+            base_ep_is_set(&s->random_at) ? predict_p_random(PEER_RANDOM_PORTS, s->holes, s->probes) : fmin(1, p);
     return err;
+}
+
+int peer_search_plan(const struct peer_facts *a, const struct peer_facts *b, const struct peer_options *options,
+                     struct base_rng *rng, bool tcp, struct peer_plan *out)
+{
+    return peer_search_plan_within(a, b, options, rng, tcp, NULL, out);
 }

@@ -24,6 +24,11 @@ struct peer_search peer_search_attempt(const struct peer_plan *plan, unsigned n)
     s.holes = grown(s.holes, n, s.entries);
     s.probes = grown(s.probes, n, s.entries);
     s.seed += n;
+    if (s.wide) {
+        uint32_t wide = grown(s.wide, n - 1, s.entries);
+        s.holes = s.holes > wide ? s.holes : wide;
+        s.probes = s.probes > wide ? s.probes : wide;
+    }
     if (n % 2 == 1) {
         s.order = s.order == PEER_PROBES_FIRST ? PEER_HOLES_FIRST : PEER_PROBES_FIRST;
         s.ttl = PEER_TTL_OFF;
@@ -38,24 +43,6 @@ static uint64_t random_ports(const struct peer_search *s)
                : 0;
 }
 
-void peer_holes_init(struct peer_holes *h, const struct peer_plan *plan, enum wire_role role, unsigned attempt)
-{
-    const struct peer_candidates *c = role == WIRE_ROLE_A ? &plan->for_a : &plan->for_b;
-    *h = (struct peer_holes){.search = peer_search_attempt(plan, attempt), .list = c, .attempt = attempt};
-    const struct peer_search *s = &h->search;
-    bool opens = s->opener == role;
-    h->limit = opens ? s->holes : (uint32_t)c->n;
-    h->draws = opens && random_ports(s) > 0;
-    if (!h->draws)
-        return;
-    base_perm_init(&h->perm, random_ports(s), s->seed);
-    for (size_t i = 0; i < c->n && i < s->holes; i++)
-        if (base_ep_same_addr(&c->list[i].ep, &s->random_at)) {
-            uint16_t port = base_ep_port(&c->list[i].ep);
-            h->listed[port / 8] |= (uint8_t)(1 << port % 8);
-        }
-}
-
 /* The sequence that the list follows has moved on by the attempts before. */
 static union base_ep moved(const struct peer_holes *h, union base_ep ep)
 {
@@ -63,6 +50,25 @@ static union base_ep moved(const struct peer_holes *h, union base_ep ep)
     if (h->search.drift != 0 && port >= 1 && port <= UINT16_MAX)
         base_ep_set_port(&ep, (uint16_t)port);
     return ep;
+}
+
+void peer_holes_init(struct peer_holes *h, const struct peer_plan *plan, enum wire_role role, unsigned attempt)
+{
+    const struct peer_candidates *c = role == WIRE_ROLE_A ? &plan->for_a : &plan->for_b;
+    *h = (struct peer_holes){.search = peer_search_attempt(plan, attempt), .list = c, .attempt = attempt};
+    const struct peer_search *s = &h->search;
+    bool opens = s->opener == role;
+    h->limit = opens ? s->holes : (uint32_t)c->n;
+    h->draws = opens && random_ports(s) > 0 && (attempt > 0 || !s->wide);
+    if (!h->draws)
+        return;
+    base_perm_init(&h->perm, random_ports(s), s->seed);
+    for (size_t i = 0; i < c->n && i < s->holes; i++) {
+        union base_ep ep = moved(h, c->list[i].ep);
+        uint16_t port = base_ep_port(&ep);
+        if (base_ep_same_addr(&ep, &s->random_at))
+            h->listed[port / 8] |= (uint8_t)(1 << port % 8);
+    }
 }
 
 bool peer_holes_next(struct peer_holes *h, union base_ep *out)

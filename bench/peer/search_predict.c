@@ -65,6 +65,15 @@ static struct predict_sample *samples_of(const struct peer_facts *f)
     return out;
 }
 
+struct predict_behaviour peer_predict_behaviour(const struct peer_facts *f)
+{
+    struct side s = {.samples = samples_of(f)};
+    if (s.samples)
+        judge(&s, f);
+    free(s.samples);
+    return s.behaviour;
+}
+
 void peer_predict_learn(const struct peer_facts *f, struct predict_behaviour *learnt)
 {
     struct predict_behaviour fresh = *learnt;
@@ -150,17 +159,30 @@ int peer_predict_plan(const struct peer_facts *a, const struct peer_facts *b, in
     return err;
 }
 
-bool peer_predict_is_random(const struct peer_facts *f, const struct peer_timing *timing)
+/* From all unprivileged ports; *one: on one address. */
+static bool is_wide(const struct peer_facts *f, const struct peer_timing *timing, bool *one)
 {
     struct side s = {.samples = NULL};
     if (open_side(&s, f, timing, 0) < 0)
         return false;
     const struct predict_behaviour *b = &s.behaviour;
     bool wide = b->ports.value == PREDICT_PORTS_RANDOM && b->ports.confidence >= SURE_ENOUGH;
-    bool one_address = b->pooling.value == PREDICT_POOLING_SINGLE || b->pooling.value == PREDICT_POOLING_PAIRED;
     bool everywhere = b->port_draws >= MANY_DRAWS && b->port_max - b->port_min > WIDE;
+    *one = b->pooling.value == PREDICT_POOLING_SINGLE || b->pooling.value == PREDICT_POOLING_PAIRED;
     free(s.samples);
-    return wide && one_address && everywhere;
+    return wide && everywhere;
+}
+
+bool peer_predict_is_random(const struct peer_facts *f, const struct peer_timing *timing)
+{
+    bool one;
+    return is_wide(f, timing, &one) && one;
+}
+
+bool peer_predict_is_random_pool(const struct peer_facts *f, const struct peer_timing *timing)
+{
+    bool one;
+    return is_wide(f, timing, &one) && !one;
 }
 
 int32_t peer_predict_drift(const struct peer_facts *f, uint32_t probes, const struct peer_timing *timing)

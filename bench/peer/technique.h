@@ -134,6 +134,21 @@ const char *peer_order_name(enum peer_order order);
 #define PEER_TTL_OFF  0
 #define PEER_TTL_AUTO 256
 
+/* What a plan decided on, for the record. NONE: the technique's mode did, by name. */
+enum peer_strategy {
+    PEER_STRATEGY_NONE,
+    PEER_STRATEGY_DIRECT,     /* one side lets everybody in, or is reached at one hole: the other goes straight there */
+    PEER_STRATEGY_PUNCH,      /* both endpoints stay */
+    PEER_STRATEGY_PREDICTED,  /* holes where the model expects the prober's next mappings */
+    PEER_STRATEGY_RANDOM,     /* holes drawn from all ports that the prober's NAT may use */
+    PEER_STRATEGY_BOTH,       /* the predicted holes first, drawn ones after them */
+    PEER_STRATEGY_MEET,       /* both move, each towards one port that the other one passes */
+    PEER_STRATEGY_INFEASIBLE, /* not worth a packet */
+    PEER_STRATEGIES
+};
+/* "direct", "punch", ...; NULL for NONE. */
+const char *peer_strategy_name(enum peer_strategy strategy);
+
 /*
  * A search: the opener opens holes towards where the prober's next mappings may be, the prober probes. The opener's
  * list of candidates comes first, best first; what is missing to `holes` is drawn from random_lo..random_hi on the
@@ -148,11 +163,13 @@ struct peer_search {
     enum peer_order order;   /* when each side begins */
     uint32_t rate, entries;  /* caps of each side: new ones a second (0: none), and in flight at once */
     bool known;              /* the prober's mapping stays: one hole, one probe from its registered port */
+    bool pool;               /* the list is drawn over the addresses of a pool; of role a only, not sent */
     bool meet;               /* both move: the holes too go from ports of their own, all to the first candidate */
     union base_ep random_at; /* unset: nothing is drawn */
     uint16_t random_lo, random_hi;
     uint64_t seed; /* of the draw */
     int32_t drift; /* ports that a sequence has moved on by the next attempt, at least; 0: no sequence */
+    uint32_t wide; /* later attempts: so many holes and probes at least, the holes drawn once the list ends; 0: no */
 };
 
 /* Made once by role a, sent to both, recorded. */
@@ -164,6 +181,7 @@ struct peer_plan {
     uint64_t rtt_ns;                     /* between the peers, estimated */
     double predicted_p;                  /* NAN = no prediction */
     bool infeasible;                     /* nothing will be sent */
+    enum peer_strategy strategy;         /* of the first attempt */
     struct peer_search search;
     char why[160]; /* role a: what is in the way, for the one who started the programs; not sent */
 };
@@ -196,6 +214,32 @@ int peer_search_plan(const struct peer_facts *a, const struct peer_facts *b, con
  * caps, other random ports, and every second one another order and time to live.
  */
 struct peer_search peer_search_attempt(const struct peer_plan *plan, unsigned n);
+/* What attempt n does. */
+enum peer_strategy peer_strategy_of(const struct peer_plan *plan, unsigned n);
+
+/* The success probability that a budget aims at, so that with what packets get lost the target is reached. */
+double peer_search_aim(double target);
+/* The least number of holes, and of probes, that reaches the aim over so many ports; `most` where that is too few. */
+uint32_t peer_search_alike(uint32_t ports, double aim, uint32_t most);
+
+/* Ports that NATs draw from where nothing narrower is known: all but the privileged ones. */
+#define PEER_RANDOM_LO    1024
+#define PEER_RANDOM_HI    65535
+#define PEER_RANDOM_PORTS (PEER_RANDOM_HI - PEER_RANDOM_LO + 1)
+
+#define PEER_MAX_ADDRESSES 16
+/* The distinct addresses that the samples show, the last one first; there must be a sample. How many. */
+size_t peer_facts_addresses(const struct peer_facts *f, union base_ep out[PEER_MAX_ADDRESSES]);
+/*
+ * The share of new mappings that fall on an address that was seen. One address, seen each time, is taken for the only
+ * one. Of several, n samples of which k saw an address that no other saw miss about k of n of the pool (Good 1953); at
+ * least one more address is allowed for then.
+ */
+double peer_facts_seen_share(const struct peer_facts *f);
+/* Success probability of holes drawn from so many ports, where that share of the probes' mappings falls on them. */
+double peer_search_drawn_p(uint32_t ports, double seen, uint64_t holes, uint64_t probes);
+/* Lists the plan's number of holes, drawn from PEER_RANDOM_LO..HI of all these addresses, none twice. 0, or -errno. */
+int peer_search_draw(struct peer_plan *out, const union base_ep *at, size_t n_at);
 
 /* What one side aims at in one attempt, in order: its candidates and, for the opener, the drawn ports. */
 struct peer_holes {
@@ -211,6 +255,41 @@ struct peer_holes {
 void peer_holes_init(struct peer_holes *h, const struct peer_plan *plan, enum wire_role role, unsigned attempt);
 /* False when there is none left. */
 bool peer_holes_next(struct peer_holes *h, union base_ep *out);
+
+/* ---- mode auto, shared by all techniques (auto.c; pure) --------------------------------------- */
+
+/* What a technique can do, and in which of its modes it does so. */
+struct peer_ways {
+    const char *punch;    /* each side sends to the other's registered endpoint, and to its private ones */
+    const char *search;   /* a struct peer_search: holes and probes */
+    bool registered_only; /* all packets leave from the registered ports: few holes, one probe, one attempt */
+    bool tcp;             /* each hole and each probe takes a descriptor; a failed attempt's are closed */
+};
+
+/* Samples that mode auto takes, unless told: so many show whether a mapping moves, how, and all addresses of a pool. */
+#define PEER_AUTO_SAMPLES 32
+/* Attempts that mode auto makes, unless told, where the deadline and the caps have room for them. */
+#define PEER_AUTO_ATTEMPTS 3
+/* Below this success probability, of all attempts together, nothing is sent: infeasible. */
+#define PEER_AUTO_HOPELESS 0.01
+
+/*
+ * The plan by evidence. The first line that holds decides:
+ *
+ *   both registered endpoints stay                                       punch; direct where one side lets all in
+ *   both are behind one public address                                   punch (private and hairpin paths)
+ *   one stays and is open, or known to filter by nothing                 direct
+ *   one stays and is known to filter by address                          direct, a hole to each seen address
+ *   one stays, the other's next mappings are predictable                 predicted; again as both
+ *   one stays, the other draws its ports                                 random; again larger, in another order
+ *   both move, and the model knows a meeting (predict_plan())            meet
+ *   otherwise, or where all of it together is below PEER_AUTO_HOPELESS    infeasible
+ *
+ * Roles, budget, order and time to live are peer_search_plan()'s, whose options rule here too. predicted_p is that of
+ * all attempts; NAN behind one address, where only the NAT's hairpin could tell. 0, or -errno (out->why).
+ */
+int peer_auto_plan(const struct peer_facts *a, const struct peer_facts *b, const struct peer_options *options,
+                   struct base_rng *rng, const struct peer_ways *ways, struct peer_plan *out);
 
 /* ---- events ---------------------------------------------------------------------------------- */
 

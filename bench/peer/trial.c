@@ -614,6 +614,8 @@ void peer_trial_planned(struct peer_trial *t, const struct wire_reader *r)
     t->keys.trial = (uint32_t)t->number;
     t->have_plan = err == 0;
     t->state = PEER_TRIAL_PLANNED;
+    if (err == 0 && t->plan.strategy)
+        peer_trial_field(t, "strategy", json_string(peer_strategy_name(t->plan.strategy)));
     if (err == 0 && t->plan.infeasible) {
         peer_trial_finish(t, RECORD_INFEASIBLE, 0);
         return;

@@ -48,7 +48,7 @@ set_port() {
     one_line 1 "--server '192.0.2.1': ADDR:PORT" "$BIN/portspray" --server 192.0.2.1 --session t
     one_line 1 "--session NAME is needed" "$BIN/simopen" --server 127.0.0.1:1
     one_line 1 "--role 'c': a or b" "$BIN/simopen" --server 127.0.0.1:1 --session t --role c
-    one_line 1 "--mode 'spray': one of plain, none" "$BIN/simopen" --server 127.0.0.1:1 --session t --mode spray
+    one_line 1 "--mode 'spray': one of plain, auto, none" "$BIN/simopen" --server 127.0.0.1:1 --session t --mode spray
     one_line 1 "--timeout '5': a time with its unit" "$BIN/portspray" --server 127.0.0.1:1 --session t --timeout 5
     one_line 1 "--trials '0'" "$BIN/simopen" --server 127.0.0.1:1 --session t --trials 0
     one_line 1 "--ports '9-2'" "$BIN/simopen" --server 127.0.0.1:1 --session t --ports 9-2

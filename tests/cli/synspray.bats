@@ -43,7 +43,7 @@ one_line() {
     one_line "--target '100%': a percentage between 0% and 100%" "${PEER[@]}" --target 100%
     one_line "--ports '80-90': LO-HI is needed, both from 1024" "${PEER[@]}" --ports 80-90
     one_line "--order 'backwards': one of auto, together, holes, probes" "${PEER[@]}" --order backwards
-    one_line "--mode 'spray': one of hold, reuse, listen, none" "${PEER[@]}" --mode spray
+    one_line "--mode 'spray': one of hold, reuse, listen, auto, none" "${PEER[@]}" --mode spray
     one_line "--attempts '0'" "${PEER[@]}" --attempts 0
 }
 
