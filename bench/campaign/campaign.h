@@ -8,6 +8,7 @@
  *   side.c     HOME@CARRIER                              hosts.c    the hosts of a cell, and their NATs
  *   worker.c   one range of one cell's trials, in a lab     coordinator.c   the workers, and the only writer
  *   results.c  the folder: run.json, trials.jsonl           resume.c   what a folder already has
+ *   folder.c   a folder, without its campaign file
  *   summary.c  summary.csv, the table, the expectations     hlog.c     latency.hlog
  *   progress.c the status line
  *   report*.c  what report, compare and check make of recorded results: report.h
@@ -332,6 +333,27 @@ void campaign_results_close(struct campaign_results *r);
 int campaign_resume_read(FILE *in, const struct campaign_cell *cells, struct campaign_tally *tallies, size_t n,
                          long *good, bool *torn, char err[CAMPAIGN_ERROR_LEN]);
 
+/* Cells by name. */
+struct campaign_index {
+    const struct campaign_cell *cells, **sorted;
+    size_t n;
+};
+
+/* 0, or -ENOMEM. The cells must outlive it. */
+int campaign_index_make(struct campaign_index *index, const struct campaign_cell *cells, size_t n);
+/* The cell's number; n: there is none. */
+size_t campaign_index_find(const struct campaign_index *index, const char *name);
+void campaign_index_free(struct campaign_index *index);
+
+/* A whole line, with its '\n', of a trial that now counts (res 0), or that was there already (-EEXIST; err says so).
+ * What it returns stands; with something else than 0, err says why. */
+typedef int campaign_trial_fn(void *owner, size_t cell, const struct record_view *view, const char *line, size_t len,
+                              int res, char err[CAMPAIGN_ERROR_LEN]);
+/* Reads a trials.jsonl into the tallies, with a call for each line (on_trial may be NULL). A last line that a kill tore
+ * is not read: *torn. 0, or -errno with "line N: what" in err. */
+int campaign_trials_read(FILE *in, const struct campaign_index *index, struct campaign_tally *tallies,
+                         campaign_trial_fn *on_trial, void *owner, bool *torn, char err[CAMPAIGN_ERROR_LEN]);
+
 /* ---- summary (summary.c) --------------------------------------------------------------------- */
 
 /* summary.csv into dir, in whole or not at all. 0, or -errno. */
@@ -515,5 +537,6 @@ int campaign_cmd_lab(int argc, char **argv);
 int campaign_cmd_list(int argc, char **argv);
 int campaign_cmd_compare(int argc, char **argv);
 int campaign_cmd_check(int argc, char **argv);
+int campaign_cmd_merge(int argc, char **argv);
 
 #endif

@@ -15,6 +15,7 @@ static const struct {
     {"list", campaign_cmd_list, "the NAT profiles, campaigns and techniques that there are"},
     {"compare", campaign_cmd_compare, "two runs, or two techniques of one: differences with intervals"},
     {"check", campaign_cmd_check, "recorded results against what their campaign expects"},
+    {"merge", campaign_cmd_merge, "one folder of results out of a campaign's shards"},
 };
 
 static void usage(FILE *out)

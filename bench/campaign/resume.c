@@ -5,57 +5,113 @@
 
 #include "bench/campaign/campaign.h"
 
-static struct campaign_tally *find_tally(const char *cell, const struct campaign_cell *cells,
-                                         struct campaign_tally *tallies, size_t n)
+/* ---- finding a line's cell ------------------------------------------------------------------- */
+
+static int compare_cells(const void *a, const void *b)
 {
-    for (size_t i = 0; i < n; i++)
-        if (strcmp(cells[i].name, cell) == 0)
-            return &tallies[i];
-    return NULL;
+    const struct campaign_cell *const *x = a, *const *y = b;
+    return strcmp((*x)->name, (*y)->name);
 }
 
-static int take_line(const char *line, size_t len, const struct campaign_cell *cells, struct campaign_tally *tallies,
-                     size_t n, size_t number, char err[CAMPAIGN_ERROR_LEN])
+static int compare_name(const void *name, const void *cell)
 {
-    struct record_view view;
-    int res = record_view_parse(line, len, &view);
+    const struct campaign_cell *const *x = cell;
+    return strcmp(name, (*x)->name);
+}
+
+int campaign_index_make(struct campaign_index *index, const struct campaign_cell *cells, size_t n)
+{
+    *index = (struct campaign_index){.cells = cells, .n = n, .sorted = malloc((n + 1) * sizeof(*index->sorted))};
+    if (!index->sorted)
+        return -ENOMEM;
+    for (size_t i = 0; i < n; i++)
+        index->sorted[i] = &cells[i];
+    qsort(index->sorted, n, sizeof(*index->sorted), compare_cells);
+    return 0;
+}
+
+size_t campaign_index_find(const struct campaign_index *index, const char *name)
+{
+    const struct campaign_cell **found = bsearch(name, index->sorted, index->n, sizeof(*index->sorted), compare_name);
+    return found ? (size_t)(*found - index->cells) : index->n;
+}
+
+void campaign_index_free(struct campaign_index *index)
+{
+    free(index->sorted);
+    *index = (struct campaign_index){0};
+}
+
+/* ---- reading --------------------------------------------------------------------------------- */
+
+static int take_line(const struct campaign_index *index, struct campaign_tally *tallies, const char *line, size_t len,
+                     size_t *cell, struct record_view *view, char err[CAMPAIGN_ERROR_LEN])
+{
+    int res = record_view_parse(line, len, view);
     if (res == -EPROTONOSUPPORT)
-        return campaign_fail(res, err, "line %zu: a record of a newer version: use that version", number);
+        return campaign_fail(res, err, "a record of a newer version: use that version");
     if (res < 0)
-        return campaign_fail(res, err, "line %zu: no trial record; look at it, and remove it to go on", number);
-    struct campaign_tally *tally = find_tally(view.cell, cells, tallies, n);
-    if (!tally)
-        return campaign_fail(-EINVAL, err, "line %zu: this campaign has no cell '%.200s'", number, view.cell);
-    res = campaign_tally_add(tally, &view);
+        return campaign_fail(res, err, "no trial record; look at it, and remove it to go on");
+    *cell = campaign_index_find(index, view->cell);
+    if (*cell == index->n)
+        return campaign_fail(-EINVAL, err, "this campaign has no cell '%.200s'", view->cell);
+    res = campaign_tally_add(&tallies[*cell], view);
     if (res == -ERANGE)
-        return campaign_fail(res, err, "line %zu: this campaign has no trial %llu", number,
-                             (unsigned long long)view.trial);
+        return campaign_fail(res, err, "this campaign has no trial %llu", (unsigned long long)view->trial);
     if (res == -EEXIST)
-        return campaign_fail(res, err, "line %zu: trial %llu of %.200s is there twice; remove one", number,
-                             (unsigned long long)view.trial, view.cell);
+        return campaign_fail(res, err, "trial %llu of %.200s is there twice; remove one",
+                             (unsigned long long)view->trial, view->cell);
+    return res;
+}
+
+int campaign_trials_read(FILE *in, const struct campaign_index *index, struct campaign_tally *tallies,
+                         campaign_trial_fn *on_trial, void *owner, bool *torn, char err[CAMPAIGN_ERROR_LEN])
+{
+    char *line = NULL, why[CAMPAIGN_ERROR_LEN];
+    size_t cap = 0, number = 0;
+    ssize_t len;
+    int res = 0;
+    *torn = false;
+    while (res == 0 && (len = getline(&line, &cap, in)) > 0) {
+        struct record_view view;
+        size_t cell = 0;
+        number++;
+        /* Only a whole line was ever meant to count: a kill can tear the last one. */
+        if (line[len - 1] != '\n') {
+            *torn = true;
+            break;
+        }
+        res = take_line(index, tallies, line, (size_t)len - 1, &cell, &view, why);
+        if (on_trial && (res == 0 || res == -EEXIST))
+            res = on_trial(owner, cell, &view, line, (size_t)len, res, why);
+        if (res < 0)
+            campaign_fail(res, err, "line %zu: %.400s", number, why);
+    }
+    if (res == 0 && ferror(in))
+        res = campaign_fail(-EIO, err, "could not be read");
+    free(line);
+    return res;
+}
+
+static int add_length(void *owner, size_t cell, const struct record_view *view, const char *line, size_t len, int res,
+                      char err[CAMPAIGN_ERROR_LEN])
+{
+    (void)cell;
+    (void)view;
+    (void)line;
+    (void)err;
+    *(long *)owner += (long)len;
     return res;
 }
 
 int campaign_resume_read(FILE *in, const struct campaign_cell *cells, struct campaign_tally *tallies, size_t n,
                          long *good, bool *torn, char err[CAMPAIGN_ERROR_LEN])
 {
-    char *line = NULL;
-    size_t cap = 0;
-    ssize_t len;
-    int res = 0;
+    struct campaign_index index;
     *good = 0;
-    *torn = false;
-    for (size_t number = 1; res == 0 && (len = getline(&line, &cap, in)) > 0; number++) {
-        /* Only a whole line was ever meant to count: a kill can tear the last one. */
-        if (line[len - 1] != '\n') {
-            *torn = true;
-            break;
-        }
-        res = take_line(line, (size_t)len - 1, cells, tallies, n, number, err);
-        *good += len;
-    }
-    if (res == 0 && ferror(in))
-        res = campaign_fail(-EIO, err, "could not be read");
-    free(line);
+    if (campaign_index_make(&index, cells, n) < 0)
+        return campaign_fail(-ENOMEM, err, "no memory");
+    int res = campaign_trials_read(in, &index, tallies, add_length, good, torn, err);
+    campaign_index_free(&index);
     return res;
 }
