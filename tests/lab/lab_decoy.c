@@ -13,6 +13,7 @@
 #define SERVER "203.0.113.9:3478"
 #define LO     "20000"
 #define HI     "20199"
+#define PORTS  "20000-20199"
 #define B_HOME "10.1.0.3" /* of b in its home, and of the decoy in a's */
 
 #define PATIENCE_NS (180 * BASE_NS_PER_S)
@@ -110,7 +111,7 @@ static int peer(struct world *w, struct lab_host *host, const char *technique, c
     snprintf(tool, sizeof(tool), "bin/%s", technique);
     return start(w, host, role,
                  (const char *const[]){program(tool, path), "--server", SERVER, "--session", "decoy", "--role", role,
-                                       "--ports", LO "-" HI, "--quiet", "--trials", TRIALS, "--seed", "1", NULL});
+                                       "--ports", PORTS, "--quiet", "--trials", TRIALS, "--seed", "1", NULL});
 }
 
 static void refused(const char *technique)
@@ -161,7 +162,11 @@ int main(void)
     const struct CMUnitTest tests[] = {cmocka_unit_test(over_tcp), cmocka_unit_test(over_udp)};
     assert_non_null(mkdtemp(dir));
     int failed = world_run(tests);
-    char command[300];
-    snprintf(command, sizeof(command), "rm -rf %s", dir);
-    return system(command) == 0 && failed == 0 ? 0 : 1;
+    static const char *const files[] = {"decoy", "s", "a", "b"};
+    for (size_t i = 0; i < BASE_ARRAY_LEN(files); i++) {
+        char path[256];
+        snprintf(path, sizeof(path), "%s/%s", dir, files[i]);
+        unlink(path);
+    }
+    return rmdir(dir) == 0 && failed == 0 ? 0 : 1;
 }
