@@ -67,7 +67,8 @@ struct campaign_choice {
     const struct campaign_technique *technique;
     const char *mode;                   /* static */
     char label[48];                     /* in cell names: "simopen", "portspray-punch", "none" */
-    char options[CAMPAIGN_OPTIONS_LEN]; /* of role a's program, separated by blanks */
+    char options[CAMPAIGN_OPTIONS_LEN]; /* separated by blanks; of role a's program, what each side has for itself of
+                                           both */
 };
 
 /* The sections [technique LABEL], with the keys `use` (NAME or NAME:MODE) and `options`. */

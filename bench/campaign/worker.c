@@ -322,12 +322,35 @@ static void add_number(struct args *a, const char *option, uint64_t value, const
     add_arg(a, text);
 }
 
+/* Options that each side has for itself: nobody tells b of a's. */
+static const struct {
+    const char *name;
+    bool value; /* its value may be the next word */
+} local_options[] = {{"--discover", false}, {"--ports", true}};
+
+/* Whether the word is one of them; *value: what follows belongs to it. */
+static bool is_local(const char *word, bool *value)
+{
+    size_t len = strcspn(word, "=");
+    for (size_t i = 0; i < BASE_ARRAY_LEN(local_options); i++)
+        if (strlen(local_options[i].name) == len && strncmp(word, local_options[i].name, len) == 0) {
+            *value = local_options[i].value && !word[len];
+            return true;
+        }
+    return false;
+}
+
 /* Cuts words at its blanks: they must live as long as the arguments. */
-static void add_words(struct args *a, char *words)
+static void add_words(struct args *a, char *words, bool all)
 {
     char *rest = NULL;
-    for (char *word = strtok_r(words, " \t", &rest); word; word = strtok_r(NULL, " \t", &rest))
-        add_arg(a, word);
+    bool take = false; /* the value of the option before */
+    for (char *word = strtok_r(words, " \t", &rest); word; word = strtok_r(NULL, " \t", &rest)) {
+        bool value = false, local = is_local(word, &value);
+        if (all || take || local)
+            add_arg(a, word);
+        take = local && value;
+    }
 }
 
 static int start_peer(struct worker *w, struct program *p, struct lab_host *host, const char *path)
@@ -345,15 +368,16 @@ static int start_peer(struct worker *w, struct program *p, struct lab_host *host
     add_arg(&a, p->role);
     add_arg(&a, "--quiet");
     /* Role a's options rule. */
-    if (strcmp(p->role, "a") == 0) {
+    bool rules = strcmp(p->role, "a") == 0;
+    if (rules) {
         add_number(&a, "--trials", job->count + job->config->warmup, "");
         add_number(&a, "--first-trial", first_made(w), "");
         add_number(&a, "--seed", job->cell->seed, "");
         add_number(&a, "--timeout", job->config->timeout_ns, "ns");
         add_arg(&a, "--mode");
         add_arg(&a, job->cell->choice->mode);
-        add_words(&a, options);
     }
+    add_words(&a, options, rules);
     return program_start(w, p, host, a.argv, -1, -1);
 }
 
