@@ -194,6 +194,9 @@ int peer_sampler_start(struct peer_trial *t);
 void peer_sampler_stun(struct peer_trial *t, const union base_ep *from, const uint8_t *buf, size_t len);
 /* Stops and closes; the connections that hold a TCP mapping open go too. */
 void peer_sampler_close(struct peer_trial *t);
+/* Ends the connections that have answered, which held the mappings until now. Before the report: once S has recorded
+ * the trial nothing of them is under way, where a NAT could take it for a stranger's. */
+void peer_sampler_hang_up(struct peer_trial *t);
 
 /* ---- sampling again during a trial (resample.c) ---------------------------------------------- */
 

@@ -81,16 +81,20 @@ static size_t count_in(const struct peer_sampler *s)
 
 /* ---- the end --------------------------------------------------------------------------------- */
 
+static void close_target(struct target *target)
+{
+    struct linger reset = {.l_onoff = 1};
+    if (target->fd < 0)
+        return;
+    setsockopt(target->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+    close(target->fd);
+    target->fd = -1;
+}
+
 static void close_targets(struct peer_sampler *s)
 {
-    for (size_t i = 0; i < s->n; i++) {
-        if (s->targets[i].fd < 0)
-            continue;
-        struct linger reset = {.l_onoff = 1};
-        setsockopt(s->targets[i].fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
-        close(s->targets[i].fd);
-        s->targets[i].fd = -1;
-    }
+    for (size_t i = 0; i < s->n; i++)
+        close_target(&s->targets[i]);
 }
 
 static void maybe_free(struct peer_sampler *s)
@@ -409,6 +413,14 @@ int peer_sampler_start(struct peer_trial *t)
     peer_trial_hold(t);
     start_targets(s);
     return 0;
+}
+
+void peer_sampler_hang_up(struct peer_trial *t)
+{
+    struct peer_sampler *s = t->sampler;
+    for (size_t i = 0; s && s->finished && i < s->n; i++)
+        if (!s->targets[i].op.pending)
+            close_target(&s->targets[i]);
 }
 
 void peer_sampler_close(struct peer_trial *t)

@@ -285,6 +285,7 @@ static void send_report(struct peer_trial *t, enum wire_frame_type type)
 {
     struct record_side *side = &t->side;
     side->fields = side_fields(t);
+    peer_sampler_hang_up(t);
     json_t *json = record_side_to_json(side);
     if (t->peer->role == WIRE_ROLE_A && t->have_plan && !isnan(t->plan.predicted_p))
         json_object_set_new(json, "predicted_p", json_real(t->plan.predicted_p));
