@@ -10,6 +10,7 @@
  * takes it for a stranger's: so `hold`.
  */
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -178,6 +179,23 @@ static uint64_t age_limit(const struct synspray *s)
     return s->ttl > 0 ? RENEW_NS : UINT64_MAX;
 }
 
+/* Nothing has come in yet. What has is a connection, or becomes one, and stays. */
+static bool unanswered(int fd)
+{
+    struct tcp_info info;
+    socklen_t len = sizeof(info);
+    return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 && info.tcpi_state == TCP_SYN_SENT;
+}
+
+static void renew(struct synspray *s, struct synspray_entry *e, uint64_t now)
+{
+    union base_ep to = e->to;
+    synspray_entry_drop(s, e);
+    if (hold_hole(s, &to, now) < 0)
+        s->capped = true;
+}
+
+/* A batch at a time, as what has come in is served between the turns. */
 static uint64_t renew_old(struct synspray *s, uint64_t now)
 {
     uint64_t limit = age_limit(s);
@@ -185,21 +203,26 @@ static uint64_t renew_old(struct synspray *s, uint64_t now)
         return UINT64_MAX;
     if (now < s->scan_ns)
         return s->scan_ns;
-    uint64_t oldest = now;
-    for (uint32_t i = 0; i < s->n_entries; i++) {
-        struct synspray_entry *e = &s->entries[i];
-        if (e->fd < 0)
+    int renewed = 0;
+    for (; s->scan_at < s->n_entries && renewed < SYNSPRAY_BATCH; s->scan_at++) {
+        struct synspray_entry *e = &s->entries[s->scan_at];
+        bool old = e->fd >= 0 && now - e->born_ns >= limit;
+        if (e->fd >= 0 && !old && e->born_ns < s->scan_oldest)
+            s->scan_oldest = e->born_ns;
+        if (!old || !unanswered(e->fd))
             continue;
-        if (now - e->born_ns >= limit && peer_trial_throttle(s->trial) == 0) {
-            union base_ep to = e->to;
-            synspray_entry_drop(s, e);
-            if (hold_hole(s, &to, now) < 0)
-                s->capped = true;
-        } else if (e->born_ns < oldest) {
-            oldest = e->born_ns;
-        }
+        uint64_t wait = peer_trial_throttle(s->trial);
+        if (wait > 0)
+            return now + (wait > SYNSPRAY_TURN_NS ? wait : SYNSPRAY_TURN_NS);
+        renew(s, e, now);
+        renewed++;
     }
-    s->scan_ns = oldest + limit > now + SYNSPRAY_TURN_NS ? oldest + limit : now + SYNSPRAY_TURN_NS;
+    if (s->scan_at < s->n_entries)
+        return now;
+    uint64_t next = (s->scan_oldest < now ? s->scan_oldest : now) + limit;
+    s->scan_ns = next > now + SYNSPRAY_TURN_NS ? next : now + SYNSPRAY_TURN_NS;
+    s->scan_at = 0;
+    s->scan_oldest = UINT64_MAX;
     return s->scan_ns;
 }
 
@@ -257,5 +280,7 @@ void synspray_holes_begin(struct synspray *s)
     peer_holes_init(&s->holes, s->plan, peer_trial_role(s->trial), s->attempt);
     s->holes_done = s->have_next = s->told_ready = false;
     s->scan_ns = s->first_ns = 0;
+    s->scan_at = 0;
+    s->scan_oldest = UINT64_MAX;
     s->ttl = -1;
 }

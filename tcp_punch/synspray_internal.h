@@ -54,6 +54,8 @@ struct synspray {
     uint64_t begin_ns; /* UINT64_MAX: waits for the other side */
     uint64_t first_ns; /* when the first hole was made */
     uint64_t scan_ns;  /* when an entry may have become old */
+    uint32_t scan_at;  /* a scan for old ones goes on here; the oldest of those that are not */
+    uint64_t scan_oldest;
     int reuse_fd;
     int ttl; /* of SYNs; 0 = the host's own; -1 = not chosen yet */
 
