@@ -223,6 +223,22 @@ void peer_hold_begin(struct peer_trial *t);
 void peer_hold_heard(struct peer_trial *t, const struct peer_path *path);
 void peer_hold_close(struct peer_trial *t);
 
+/* ---- one side begins later (skew.c) ---------------------------------------------------------- */
+
+/* How much later than the common instant that role begins (ns). */
+uint64_t peer_skew_ns(const struct peer_options *options, enum wire_role role);
+
+/* Notes that came before this side's start. */
+struct peer_skew_notes {
+    uint8_t *bytes;
+    size_t len;
+};
+/* Copies it; without room or memory it is lost. */
+void peer_skew_keep(struct peer_skew_notes *kept, const uint8_t *note, size_t len);
+/* The note at *at, from 0 on, as an event that points into kept; false after the last one. */
+bool peer_skew_next(const struct peer_skew_notes *kept, size_t *at, struct peer_event *event);
+void peer_skew_free(struct peer_skew_notes *kept);
+
 /* ---- one trial (trial.c) --------------------------------------------------------------------- */
 
 #define PEER_MAX_STUN     256
@@ -272,6 +288,7 @@ struct peer_trial {
     struct peer_sampler *sampler;
     struct peer_resampler *resampler;
     struct peer_hold hold;
+    struct peer_skew_notes early;
 
     void *technique_state;
     bool technique_open, technique_closed;

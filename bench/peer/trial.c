@@ -171,6 +171,7 @@ void peer_trial_release(struct peer_trial *t)
     record_side_clear(&t->side);
     json_decref(t->fields);
     free(t->technique_state);
+    peer_skew_free(&t->early);
     free(t);
 }
 
@@ -427,15 +428,6 @@ static int set_deadline(const struct peer_options *options, struct peer_plan *pl
     return 0;
 }
 
-/* --skew: how much later than the common instant this role begins. */
-static uint64_t skew_ns(const struct peer_trial *t, enum wire_role role)
-{
-    int64_t skew = peer_option_offset(&t->peer->config.options, "skew");
-    if (role == WIRE_ROLE_A)
-        skew = -skew;
-    return skew > 0 ? (uint64_t)skew : 0;
-}
-
 static int make_plan(struct peer_trial *t)
 {
     const struct peer_options *options = &t->peer->config.options;
@@ -492,9 +484,10 @@ void peer_trial_make_plan(struct peer_trial *t)
     int len = make_plan(t);
     if (len == 0)
         len = peer_plan_encode(&t->plan, body, sizeof(body));
+    const struct peer_options *options = &t->peer->config.options;
     /* The later side's deadline is the later one. */
     uint64_t deadline =
-        peer_option_u64(&t->peer->config.options, "timeout") + skew_ns(t, WIRE_ROLE_A) + skew_ns(t, WIRE_ROLE_B);
+        peer_option_u64(options, "timeout") + peer_skew_ns(options, WIRE_ROLE_A) + peer_skew_ns(options, WIRE_ROLE_B);
     if (len < 0 && t->plan.why[0])
         base_error("trial %llu cannot be planned: %s", (unsigned long long)t->number, t->plan.why);
     peer_plan_free(&t->plan); /* both sides work from what S sends */
@@ -562,6 +555,13 @@ static int open_technique(struct peer_trial *t)
     return t->technique->open(t);
 }
 
+static void deliver_early(struct peer_trial *t)
+{
+    struct peer_event note;
+    for (size_t at = 0; peer_skew_next(&t->early, &at, &note);)
+        peer_trial_event(t, &note);
+}
+
 static void start_done(struct loop_op *op, int res)
 {
     struct peer_trial *t = op->owner;
@@ -575,6 +575,7 @@ static void start_done(struct loop_op *op, int res)
             peer_trial_finish(t, RECORD_ERROR, err);
         else if (t->technique_open)
             t->technique->go(t);
+        deliver_early(t);
         t->opened_ns = peer_trial_now_ns(t);
         peer_trial_tell_rejoined(t);
         /* What came just before the start instant was verified by the chassis, but the technique was not told. */
@@ -600,7 +601,7 @@ static int read_plan(struct peer_trial *t, const struct wire_reader *r)
 
 void peer_trial_planned(struct peer_trial *t, const struct wire_reader *r)
 {
-    uint64_t now = base_now_ns(), delay = 0, late_ns = skew_ns(t, t->peer->role);
+    uint64_t now = base_now_ns(), delay = 0, late_ns = peer_skew_ns(&t->peer->config.options, t->peer->role);
     if (t->have_plan || t->state != PEER_TRIAL_EXCHANGING)
         return;
     int err = read_plan(t, r);
@@ -633,7 +634,11 @@ void peer_trial_planned(struct peer_trial *t, const struct wire_reader *r)
 void peer_trial_noted(struct peer_trial *t, const struct wire_reader *r)
 {
     struct peer_event event = {.kind = PEER_EVENT_NOTE};
-    if (wire_get_bytes(r, WIRE_F_BODY, &event.note, &event.note_len) == 0)
+    if (wire_get_bytes(r, WIRE_F_BODY, &event.note, &event.note_len) < 0)
+        return;
+    if (t->state == PEER_TRIAL_PLANNED)
+        peer_skew_keep(&t->early, event.note, event.note_len);
+    else
         peer_trial_event(t, &event);
 }
 

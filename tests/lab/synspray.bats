@@ -62,6 +62,22 @@ EOF
         and .a.errors.refused == .a.holes)' "$DIR/out/trials.jsonl"
 }
 
+@test "a prober that begins late hears that the holes stand, and an opener that begins late is waited for" {
+    run -0 campaign "linux-liberal" "linux-random" 2 <<'EOF'
+[technique late]
+use = synspray:listen
+options = --ttl off --skew 1s
+[technique early]
+use = synspray:listen
+options = --ttl off --skew -1s
+[expect]
+*/*/* = 100%
+EOF
+    jq -e -s 'all(.[]; .connect_ns > 1e9)
+        and all(.[] | select(.cell | contains("/late/")); .b.skew_ns == 1e9 and (.a | has("skew_ns") | not))
+        and all(.[] | select(.cell | contains("/early/")); .a.skew_ns == 1e9 and (.b | has("skew_ns") | not))' "$DIR/out/trials.jsonl"
+}
+
 @test "what cannot work is said at once, and a wrong window is a predicted miss" {
     run -0 campaign "linux-random" "linux-random" 2 <<'EOF'
 [technique auto]
