@@ -38,7 +38,7 @@ discover_PROGRAM := bench/discover/main.c bench/discover/show.c
 discover_SRC := $(filter-out $(discover_PROGRAM),$(wildcard bench/discover/*.c))
 LIBS       := $(patsubst %,$(BUILD)/lib%.a,baseline peer discover lab record hist wire loop base predict)
 
-PROGRAMS       := rendezvous bench simopen synspray portspray predict discover
+PROGRAMS       := rendezvous bench simopen synspray portspray relay predict discover
 rendezvous_SRC := $(wildcard bench/rendezvous/*.c)
 bench_SRC      := $(wildcard bench/campaign/*.c)
 simopen_SRC    := $(wildcard tcp_punch/simopen*.c)
@@ -49,6 +49,8 @@ bench_LIBS      := lab record hist loop base
 simopen_LIBS    := peer discover record wire loop base predict
 synspray_LIBS   := peer discover record wire loop base predict
 predict_LIBS    := predict
+relay_SRC      := $(baseline_PROGRAM)
+relay_LIBS      := baseline peer discover record wire loop base predict
 portspray_LIBS  := peer discover record wire loop base predict
 discover_LIBS   := discover record wire loop base predict
 BINS := $(PROGRAMS:%=$(BUILD)/bin/%)

@@ -12,6 +12,7 @@
 
 #include "bench/base/base.h"
 #include "bench/loop/loop.h"
+#include "bench/peer/technique.h"
 
 /* ---- a TURN allocation ----------------------------------------------------------------------- */
 
@@ -31,7 +32,7 @@ enum baseline_turn_fate {
     BASELINE_TURN_PROTOCOL,          /* an answer that makes no sense, or another error code */
     BASELINE_TURN_FATES
 };
-/* "ok", "no_answer", "wrong_credentials", ...: one word, for records; static storage. */
+/* "turn_ok", "turn_no_answer", "turn_wrong_credentials", ...: one word, for records; static storage. */
 const char *baseline_turn_fate_name(enum baseline_turn_fate fate);
 
 enum baseline_turn_event_kind {
@@ -101,5 +102,14 @@ int baseline_turn_send(struct baseline_turn *turn, const union base_ep *peer, co
 /* RFC 6062: has the server connect to the peer. CONNECTED or REFUSED follows. Peers that connect to the relayed
  * endpoint and are permitted are accepted always. */
 int baseline_turn_connect(struct baseline_turn *turn, const union base_ep *peer);
+
+/* ---- the technique --------------------------------------------------------------------------- */
+
+/*
+ * `relay`: role a has an allocation, role b is its peer; with tcp-both each has one. The allocation is made after the
+ * start instant, so connect_ns has all that a relay costs. The other side is told the relayed endpoint, or what went
+ * wrong, by a note through S.
+ */
+extern const struct peer_technique relay_technique;
 
 #endif

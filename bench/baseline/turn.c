@@ -21,10 +21,20 @@
 const char *baseline_turn_fate_name(enum baseline_turn_fate fate)
 {
     static const char *const names[BASELINE_TURN_FATES] = {
-        "ok",    "no_answer", "unreachable", "wrong_credentials", "stale_nonce",      "gone",
-        "quota", "capacity",  "forbidden",   "unsupported",       "peer_unreachable", "protocol",
+        "turn_ok",
+        "turn_no_answer",
+        "turn_unreachable",
+        "turn_wrong_credentials",
+        "turn_stale_nonce",
+        "turn_gone",
+        "turn_quota",
+        "turn_capacity",
+        "turn_forbidden",
+        "turn_unsupported",
+        "turn_peer_unreachable",
+        "turn_protocol",
     };
-    return fate < BASELINE_TURN_FATES ? names[fate] : "protocol";
+    return fate < BASELINE_TURN_FATES ? names[fate] : "turn_protocol";
 }
 
 enum baseline_turn_fate turn_fate_of(uint16_t code)
@@ -265,6 +275,9 @@ void turn_refused(struct baseline_turn *turn, const struct turn_ask *ask, enum b
     bool lost = fate == BASELINE_TURN_GONE || fate == BASELINE_TURN_WRONG_CREDENTIALS ||
                 fate == BASELINE_TURN_STALE_NONCE ||
                 (fate == BASELINE_TURN_NO_ANSWER && ask->method != WIRE_TURN_CONNECT);
+    /* The server is waiting for the peer, and so are we no longer. */
+    if (fate == BASELINE_TURN_NO_ANSWER && ask->method == WIRE_TURN_CONNECT)
+        event.fate = BASELINE_TURN_PEER_UNREACHABLE;
     if (mine || lost) {
         turn_fail(turn, fate, code);
         return;

@@ -24,7 +24,9 @@
 
 struct peer_socket {
     struct peer_datagrams *datagrams;
-    int fd;
+    int fd; /* -1 = a carrier's */
+    peer_carrier_fn *carrier;
+    void *carrier_owner;
     uint64_t path_id;             /* one for the socket: a message is proven before its path is known */
     uint8_t first[WIRE_PATH_LEN]; /* the opening proof, made once: a spray repeats it */
     bool have_first;
@@ -69,6 +71,8 @@ static struct peer_path *find_path(const struct peer_socket *socket, const union
 
 static int send_to(const struct peer_socket *socket, const union base_ep *to, const void *buf, size_t len)
 {
+    if (socket->carrier)
+        return socket->carrier(socket->carrier_owner, to, buf, len);
     ssize_t n = sendto(socket->fd, buf, len, MSG_DONTWAIT | MSG_NOSIGNAL, &to->sa, base_ep_len(to));
     return n < 0 ? -errno : 0;
 }
@@ -149,11 +153,23 @@ static int probe_batch(struct peer_socket *socket, const union base_ep *to, size
     return sent;
 }
 
+static int probe_carried(struct peer_socket *socket, const union base_ep *to, size_t n)
+{
+    int err = 0;
+    size_t sent = 0;
+    while (sent < n && (err = send_to(socket, &to[sent], first_proof(socket), WIRE_PATH_LEN)) == 0)
+        sent++;
+    peer_trial_count(socket->datagrams->trial, "packets", sent);
+    return sent ? (int)sent : err;
+}
+
 int peer_udp_probe_many(struct peer_trial *t, unsigned socket, const union base_ep *to, size_t n, int ttl)
 {
     struct peer_datagrams *d = t->datagrams;
     if (socket > d->n_extra || n == 0)
         return n ? -EBADF : 0;
+    if (socket && d->extra[socket - 1]->carrier)
+        return probe_carried(d->extra[socket - 1], to, n);
     return probe_batch(socket ? d->extra[socket - 1] : &d->registered, to, n < PEER_UDP_BATCH ? n : PEER_UDP_BATCH,
                        ttl);
 }
@@ -193,6 +209,8 @@ static struct peer_path *make_path(struct peer_socket *socket, const union base_
     path->path.send = send_message;
     path->socket = socket;
     peer_path_init(&path->path, d->trial, from, false, socket->path_id);
+    if (socket->carrier)
+        path->path.kind = PEER_PATH_RELAY;
     peer_trial_count(d->trial, "paths", 1);
     d->n_paths++;
     return &path->path;
@@ -258,7 +276,8 @@ static void maybe_free(struct peer_datagrams *d)
     if (!d->closing || d->poll_op.pending || d->epoll_op.pending)
         return;
     for (unsigned i = 0; i < d->n_extra; i++) {
-        close(d->extra[i]->fd);
+        if (d->extra[i]->fd >= 0)
+            close(d->extra[i]->fd);
         free(d->extra[i]);
     }
     free(d->extra);
@@ -405,6 +424,16 @@ static int extra_room(struct peer_datagrams *d)
     return 0;
 }
 
+/* Takes it over: numbered, with a path id of its own. */
+static int add_extra(struct peer_datagrams *d, struct peer_socket *s)
+{
+    d->extra[d->n_extra++] = s;
+    /* Distinct is enough: no answer to one socket counts for another. The first one is random. */
+    s->path_id = d->registered.path_id + d->n_extra;
+    first_proof(s);
+    return (int)d->n_extra;
+}
+
 int peer_udp_socket(struct peer_trial *t)
 {
     struct peer_datagrams *d = t->datagrams;
@@ -425,11 +454,25 @@ int peer_udp_socket(struct peer_trial *t)
         free(s);
         return err;
     }
-    d->extra[d->n_extra++] = s;
-    /* Distinct is enough: no answer to one socket counts for another. The first one is random. */
-    s->path_id = d->registered.path_id + d->n_extra;
-    first_proof(s);
-    return (int)d->n_extra;
+    return add_extra(d, s);
+}
+
+int peer_udp_carrier(struct peer_trial *t, peer_carrier_fn *send, void *owner)
+{
+    struct peer_datagrams *d = t->datagrams;
+    int err = extra_room(d);
+    struct peer_socket *s = err == 0 ? calloc(1, sizeof(*s)) : NULL;
+    if (!s)
+        return err ? err : -ENOMEM;
+    *s = (struct peer_socket){.datagrams = d, .fd = -1, .carrier = send, .carrier_owner = owner};
+    return add_extra(d, s);
+}
+
+void peer_udp_carried(struct peer_trial *t, unsigned carrier, const union base_ep *from, const uint8_t *buf, size_t len)
+{
+    struct peer_datagrams *d = t->datagrams;
+    if (d && !d->closing && carrier >= 1 && carrier <= d->n_extra)
+        take(d->extra[carrier - 1], from, buf, len);
 }
 
 void peer_datagrams_close(struct peer_trial *t)

@@ -36,6 +36,8 @@ int peer_options_set(struct peer_options *o, const struct peer_technique *techni
 /* What a value of this option looks like, for error lines. */
 const char *peer_option_expects(const struct peer_option *option, const struct peer_technique *technique, char *buf,
                                 size_t cap);
+/* What the mode that is set goes over. */
+enum peer_transport peer_options_transport(const struct peer_options *o, const struct peer_technique *technique);
 const struct peer_option *peer_options_find(const struct peer_options *o, const char *name);
 /* "transport=tcp\nmode=...\n..." ; -ENOSPC when it does not fit. */
 int peer_options_to_text(const struct peer_options *o, const struct peer_technique *technique, char *buf, size_t cap);
@@ -281,6 +283,7 @@ struct peer_trial {
     struct peer_path *paths; /* all live paths */
     struct peer_path *chosen;
     bool agreed;
+    bool relayed;  /* peer_trial_relayed() */
     bool recorded; /* its joint record has been printed */
     bool rejoined; /* and the technique has not been told yet */
     struct peer_stream *streams;
@@ -470,5 +473,10 @@ struct peer_pipe;
 int peer_pipe_start(struct peer *peer, struct peer_path *path);
 void peer_pipe_data(struct peer *peer, const uint8_t *data, size_t len, bool fin); /* a datagram came */
 void peer_pipe_stop(struct peer *peer);
+
+static inline bool peer_trial_is_tcp(const struct peer_trial *t)
+{
+    return peer_options_transport(&t->peer->config.options, t->technique) == PEER_TCP;
+}
 
 #endif

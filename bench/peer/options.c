@@ -112,6 +112,7 @@ static bool value_ok(const struct peer_option *option, const struct peer_techniq
     uint64_t n;
     double fraction;
     int64_t offset;
+    union base_ep ep;
     int lo, hi;
     if (strlen(value) >= PEER_OPTION_VALUE)
         return false;
@@ -130,6 +131,10 @@ static bool value_ok(const struct peer_option *option, const struct peer_techniq
         return strcmp(value, "off") == 0 || parse_span(option, value, &lo, &hi);
     case PEER_OPT_OFFSET:
         return parse_offset(option, value, &offset);
+    case PEER_OPT_ENDPOINT:
+        return !*value || (base_ep_parse(value, &ep) == 0 && base_ep_port(&ep) != 0);
+    case PEER_OPT_TEXT:
+        return true;
     }
     return false;
 }
@@ -254,6 +259,12 @@ const char *peer_option_expects(const struct peer_option *option, const struct p
         format_duration(option->hi, hi, sizeof(hi));
         snprintf(buf, cap, "a time with its unit from -%s to %s (20ms, -1.5s)", hi, hi);
         break;
+    case PEER_OPT_ENDPOINT:
+        snprintf(buf, cap, "ADDR:PORT, numeric, as 192.0.2.1:3478 or [2001:db8::1]:3478");
+        break;
+    case PEER_OPT_TEXT:
+        snprintf(buf, cap, "a text of under %d bytes", PEER_OPTION_VALUE);
+        break;
     }
     return buf;
 }
@@ -305,6 +316,18 @@ bool peer_option_span(const struct peer_options *o, const char *name, int *lo, i
     return strcmp(o->value[i], "off") != 0 && parse_span(o->table[i], o->value[i], lo, hi);
 }
 
+bool peer_option_ep(const struct peer_options *o, const char *name, union base_ep *out)
+{
+    return base_ep_parse(peer_option_text(o, name), out) == 0;
+}
+
+enum peer_transport peer_options_transport(const struct peer_options *o, const struct peer_technique *technique)
+{
+    if (technique->tcp_modes && is_choice(technique->tcp_modes, peer_option_text(o, "mode")))
+        return PEER_TCP;
+    return technique->transport;
+}
+
 int64_t peer_option_offset(const struct peer_options *o, const char *name)
 {
     size_t i = find(o, name);
@@ -317,9 +340,11 @@ int64_t peer_option_offset(const struct peer_options *o, const char *name)
 
 int peer_options_to_text(const struct peer_options *o, const struct peer_technique *technique, char *buf, size_t cap)
 {
-    size_t len = (size_t)snprintf(buf, cap, "transport=%s\n", technique->transport == PEER_TCP ? "tcp" : "udp");
+    size_t len =
+        (size_t)snprintf(buf, cap, "transport=%s\n", peer_options_transport(o, technique) == PEER_TCP ? "tcp" : "udp");
     for (size_t i = 0; i < o->n && len < cap; i++)
-        len += (size_t)snprintf(buf + len, cap - len, "%s=%s\n", o->table[i]->name, o->value[i]);
+        if (!o->table[i]->local)
+            len += (size_t)snprintf(buf + len, cap - len, "%s=%s\n", o->table[i]->name, o->value[i]);
     return len < cap ? (int)len : -ENOSPC;
 }
 
@@ -330,7 +355,12 @@ static int set_line(struct peer_options *o, const struct peer_technique *techniq
         return -EINVAL;
     *equals = '\0';
     int err = 0;
-    if (strcmp(line, "transport") == 0)
+    const struct peer_option *known = peer_options_find(o, line);
+    if (known && known->local)
+        err = -EINVAL;
+    else if (strcmp(line, "transport") == 0 && technique->tcp_modes)
+        err = 0; /* the mode, which comes later, says it too */
+    else if (strcmp(line, "transport") == 0)
         err = strcmp(equals + 1, technique->transport == PEER_TCP ? "tcp" : "udp") == 0 ? 0 : -EINVAL;
     else if (assign(o, technique, line, equals + 1) < 0)
         err = -EINVAL;

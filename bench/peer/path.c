@@ -5,7 +5,7 @@
 
 const char *peer_path_name(enum peer_path_kind kind)
 {
-    static const char *const names[PEER_PATH_KINDS] = {"direct", "private", "hairpin"};
+    static const char *const names[PEER_PATH_KINDS] = {"direct", "private", "hairpin", "relay"};
     return kind < PEER_PATH_KINDS ? names[kind] : "direct";
 }
 
@@ -13,6 +13,8 @@ const char *peer_path_name(enum peer_path_kind kind)
 static enum peer_path_kind path_kind(const struct peer_trial *t, const union base_ep *remote)
 {
     const struct peer_candidates *c = peer_trial_candidates(t);
+    if (t->relayed)
+        return PEER_PATH_RELAY;
     for (size_t i = 0; i < c->n; i++)
         if (base_ep_equal(&c->list[i].ep, remote))
             return c->list[i].kind;

@@ -223,7 +223,7 @@ int peer_pipe_start(struct peer *peer, struct peer_path *path)
     loop_op_init(&p->path_send, path_send_done, p);
     loop_op_init(&p->path_recv, path_recv_done, p);
     loop_op_init(&p->fin_timer, fin_done, p);
-    if (peer->config.technique->transport == PEER_TCP) {
+    if (peer_trial_is_tcp(path->trial)) {
         p->fd = peer_stream_detach(path, p->out, CHUNK, &p->out_len);
         if (p->fd < 0) {
             int err = p->fd;

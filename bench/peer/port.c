@@ -51,7 +51,7 @@ int peer_trial_repick(struct peer_trial *t)
     int err = -EADDRINUSE;
     for (int i = 0; i < MAX_DRAWS && (err == -EADDRINUSE || err == -EACCES); i++) {
         t->port = (uint16_t)(c->port_lo + base_rng_below(&t->port_rng, (uint64_t)(c->port_hi - c->port_lo) + 1));
-        err = t->technique->transport == PEER_TCP ? reserve_tcp(t, t->port) : peer_datagrams_open(t, t->port);
+        err = peer_trial_is_tcp(t) ? reserve_tcp(t, t->port) : peer_datagrams_open(t, t->port);
     }
     return err;
 }

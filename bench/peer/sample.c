@@ -60,7 +60,7 @@ static void ask_more(struct peer_sampler *s, size_t n);
 
 static bool is_tcp(const struct peer_sampler *s)
 {
-    return s->trial->technique->transport == PEER_TCP;
+    return peer_trial_is_tcp(s->trial);
 }
 
 static size_t count_open(const struct peer_sampler *s)

@@ -127,7 +127,7 @@ static void record_alone(struct peer *peer)
         .seed = peer->seed,
         .technique = t->technique->name,
         .mode = peer_option_text(&peer->config.options, "mode"),
-        .transport = t->technique->transport == PEER_TCP ? "tcp" : "udp",
+        .transport = peer_trial_is_tcp(t) ? "tcp" : "udp",
         .rtt_ns = t->plan.rtt_ns,
         .predicted_p = t->have_plan ? t->plan.predicted_p : (double)NAN,
     };
@@ -492,7 +492,7 @@ static void hops_done(void *owner)
 static int prepare(struct peer *peer)
 {
     uint64_t needed = MIN_OPEN_FILES;
-    if (peer->config.technique->transport == PEER_TCP)
+    if (peer_options_transport(&peer->config.options, peer->config.technique) == PEER_TCP)
         needed += peer_option_u64(&peer->config.options, "samples");
     peer->open_files = base_raise_open_files();
     if (peer->open_files < needed) {

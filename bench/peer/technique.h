@@ -39,6 +39,8 @@ enum peer_option_kind {
     PEER_OPT_PERCENT,     /* "99%", "99.9%": between 0 and 100, both excluded */
     PEER_OPT_SPAN,        /* "off", or "LO,HI": two signed numbers, LO not above HI */
     PEER_OPT_OFFSET,      /* a duration that may have a minus before it */
+    PEER_OPT_ENDPOINT,    /* ADDR:PORT, or nothing */
+    PEER_OPT_TEXT,        /* whatever fits */
 };
 
 /* One option, on the command line as --name, in a session as the line "name=value": role a's rule. */
@@ -50,10 +52,11 @@ struct peer_option {
     enum peer_option_kind kind;
     uint64_t lo, hi;            /* bounds; ns for durations; of a span's numbers and an offset, without their signs */
     const char *const *choices; /* NULL-terminated, for PEER_OPT_CHOICE and PEER_OPT_WORD_OR_U64 */
+    bool local;                 /* this side's own: neither sent to the other side nor taken from it */
 };
 
 #define PEER_MAX_OPTIONS  32
-#define PEER_OPTION_VALUE 48
+#define PEER_OPTION_VALUE 256
 
 /* The values of one session, checked against the tables. */
 struct peer_options {
@@ -73,13 +76,15 @@ bool peer_option_number(const struct peer_options *o, const char *name, uint64_t
 double peer_option_fraction(const struct peer_options *o, const char *name); /* a percentage, as 0 to 1 */
 /* False for "off". */
 bool peer_option_span(const struct peer_options *o, const char *name, int *lo, int *hi);
+/* False for nothing. */
+bool peer_option_ep(const struct peer_options *o, const char *name, union base_ep *out);
 int64_t peer_option_offset(const struct peer_options *o, const char *name); /* ns */
 
 /* ---- facts and plan -------------------------------------------------------------------------- */
 
 enum peer_transport { PEER_UDP, PEER_TCP };
 
-enum peer_path_kind { PEER_PATH_DIRECT, PEER_PATH_PRIVATE, PEER_PATH_HAIRPIN, PEER_PATH_KINDS };
+enum peer_path_kind { PEER_PATH_DIRECT, PEER_PATH_PRIVATE, PEER_PATH_HAIRPIN, PEER_PATH_RELAY, PEER_PATH_KINDS };
 const char *peer_path_name(enum peer_path_kind kind);
 
 #define PEER_MAX_PRIVATE    8
@@ -321,6 +326,8 @@ struct peer_technique {
     const char *doc; /* one paragraph for --help */
     enum peer_transport transport;
     const char *const *modes; /* NULL-terminated; the first is the default; "none" is the chassis's own */
+    /* Modes that are of TCP where `transport` is PEER_UDP; NULL = none. */
+    const char *const *tcp_modes;
     const struct peer_option *options;
     size_t n_options;
     /* STUN endpoints of S to sample the registered port's mapping at before each trial: the default of --samples. They
@@ -376,6 +383,9 @@ uint64_t peer_trial_throttle(struct peer_trial *t);
  */
 int peer_trial_hops(const struct peer_trial *t);
 
+/* Every path that is made from now on goes through a relay, whatever its remote endpoint is. */
+void peer_trial_relayed(struct peer_trial *t);
+
 /* TCP: a socket bound to the registered port with SO_REUSEADDR and SO_REUSEPORT; or -errno. */
 int peer_tcp_socket(struct peer_trial *t);
 /* The same, listening. */
@@ -405,6 +415,15 @@ int peer_udp_socket(struct peer_trial *t);
  */
 #define PEER_UDP_BATCH 64
 int peer_udp_probe_many(struct peer_trial *t, unsigned socket, const union base_ep *to, size_t n, int ttl);
+/*
+ * UDP: a way that is no socket of this host, as through a relay. send() takes a datagram that is gone when it returns:
+ * 0, or -errno. A number for peer_udp_probe_many(), or -errno. Its paths are PEER_PATH_RELAY.
+ */
+typedef int peer_carrier_fn(void *owner, const union base_ep *to, const void *buf, size_t len);
+int peer_udp_carrier(struct peer_trial *t, peer_carrier_fn *send, void *owner);
+/* A datagram came on that way. */
+void peer_udp_carried(struct peer_trial *t, unsigned carrier, const union base_ep *from, const uint8_t *buf,
+                      size_t len);
 /* Asks S again where our NAT has the registered socket, or a fresh one. PEER_EVENT_SAMPLED follows once; 0, or -errno.
  */
 int peer_udp_resample(struct peer_trial *t, bool fresh);

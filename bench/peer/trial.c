@@ -74,6 +74,11 @@ bool peer_trial_over(const struct peer_trial *t)
     return t->agreed || t->state >= PEER_TRIAL_REPORTED;
 }
 
+void peer_trial_relayed(struct peer_trial *t)
+{
+    t->relayed = true;
+}
+
 uint64_t peer_trial_now_ns(const struct peer_trial *t)
 {
     uint64_t now = base_now_ns();

@@ -31,6 +31,7 @@ subjects()
     echo simopen
     echo synspray
     echo portspray
+    echo relay
     echo discover
     echo predict
     "$BUILD/bin/predict" --help | awk '/^Commands/ { on = 1; next } on && !NF { exit } on && /^  [a-z]/ { print "predict", $1 }'
@@ -124,11 +125,11 @@ squeeze_lines()
 }
 
 @test "the modes that a page explains are the program's" {
-    for program in synspray portspray; do
-        modes=$(sed -nE 's/^\.It Cm ([a-z]+)$/\1/p' "bench/man/$program.1")
+    for program in synspray portspray relay; do
+        modes=$(sed -nE 's/^\.It Cm ([a-z-]+)$/\1/p' "bench/man/$program.1")
         [ -n "$modes" ]
         help=$("$BUILD/bin/$program" --help | squeeze)
-        known=$(sed -E 's/.*--mode=MODE [^:]*: one of ([a-z, ]+) \(.*/\1/' <<<"${help/(the control): one of/: one of}")
+        known=$(sed -E 's/.*--mode=MODE [^:]*: one of ([a-z, -]+) \(.*/\1/' <<<"${help/(the control): one of/: one of}")
         for mode in $modes; do
             [[ " ${known//,/ } " == *" $mode "* ]] || { echo "$program has no mode $mode: $known"; false; }
         done
