@@ -115,7 +115,7 @@ struct campaign_expect {
 
 enum campaign_end { CAMPAIGN_A, CAMPAIGN_B, CAMPAIGN_S, CAMPAIGN_ENDS };
 
-#define CAMPAIGN_LINK_KEYS 8
+#define CAMPAIGN_LINK_KEYS 10
 #define CAMPAIGN_LINK_NAME 40
 
 struct campaign_link_value {
@@ -124,13 +124,20 @@ struct campaign_link_value {
     bool set;
 };
 
+/* A peer's NAT restarts in the middle of each trial. */
+struct campaign_restart {
+    bool on, readdress; /* with another public address */
+    uint64_t at_ns;     /* after the start */
+};
+
 struct campaign_link {
     char name[CAMPAIGN_LINK_NAME + 1];  /* of [link NAME]; "" = [link] */
     char label[CAMPAIGN_LINK_NAME + 1]; /* in cell names: the name, or "rtt40" */
     int line;
     /* What was written: by key, host (0 = any, a, b, s) and way (0 = both, up, down). */
     struct campaign_link_value given[CAMPAIGN_LINK_KEYS][1 + CAMPAIGN_ENDS][3];
-    struct lab_link access[CAMPAIGN_ENDS]; /* of each host; filled in by campaign_link_finish() */
+    struct lab_link access[CAMPAIGN_ENDS]; /* of each host; filled in by campaign_link_finish(), as is this: */
+    struct campaign_restart restarts[2];   /* of a's and of b's NAT */
 };
 
 /* KEY = VALUE of a [link] section; line 0 = not from a file, may be set again. 0, or -EINVAL with err filled (without a
@@ -416,6 +423,25 @@ int campaign_hosts_create(struct campaign_hosts *out, struct loop *loop, uint64_
                           const struct campaign_side *nat_a, const struct campaign_side *nat_b,
                           const struct campaign_link *link, char err[LAB_ERROR_LEN]);
 void campaign_hosts_destroy(struct campaign_hosts *hosts);
+
+/* restart.c: NATs that restart in the middle of a trial, as a link says */
+
+struct campaign_restarts {
+    struct loop *loop;
+    const struct campaign_hosts *hosts;
+    const struct campaign_link *link;
+    struct loop_op ops[2];
+    int err; /* the first that failed; 0 = none did */
+};
+
+bool campaign_restarts_any(const struct campaign_link *link);
+void campaign_restarts_init(struct campaign_restarts *r, struct loop *loop, const struct campaign_hosts *hosts,
+                            const struct campaign_link *link);
+/* A line of `rendezvous --starts`: true when it tells of a start, and of nothing else; the trial's restarts are then
+ * due. */
+bool campaign_restarts_line(struct campaign_restarts *r, const char *line, size_t len);
+/* The trial is over: what did not come in time does not come. */
+void campaign_restarts_stop(struct campaign_restarts *r);
 
 /* pcap.c: what passes the hosts' interfaces, on request */
 

@@ -24,7 +24,7 @@
 #define QUEUE_NS (100 * BASE_NS_PER_MS)
 
 enum kind { TIME, PERCENT, RATE };
-enum { RTT, JITTER, LOSS, DUPLICATION, REORDERING, REORDERING_DELAY, RATE_KEY, QUEUE };
+enum { RTT, JITTER, LOSS, DUPLICATION, REORDERING, REORDERING_DELAY, RATE_KEY, QUEUE, RESTART, READDRESS };
 
 static const struct {
     const char *name;
@@ -38,6 +38,8 @@ static const struct {
     [REORDERING_DELAY] = {"reordering-delay", TIME},
     [RATE_KEY] = {"rate", RATE},
     [QUEUE] = {"queue", TIME},
+    [RESTART] = {"restart", TIME},
+    [READDRESS] = {"readdress", TIME},
 };
 
 /* ---- keys and values ------------------------------------------------------------------------- */
@@ -126,7 +128,7 @@ int campaign_link_set(struct campaign_link *link, const char *name, const char *
                       char err[CAMPAIGN_ERROR_LEN])
 {
     struct place at;
-    char names[160] = "";
+    char names[192] = "";
     if (!find_place(name, &at)) {
         for (unsigned i = 0; i < CAMPAIGN_LINK_KEYS; i++)
             snprintf(names + strlen(names), sizeof(names) - strlen(names), "%s%s", i ? ", " : "", keys[i].name);
@@ -136,6 +138,9 @@ int campaign_link_set(struct campaign_link *link, const char *name, const char *
             "-up or -down behind it",
             name, names);
     }
+    if ((at.key == RESTART || at.key == READDRESS) && (at.way || at.host < 1 || at.host > 2))
+        return campaign_fail(-EINVAL, err, "'%s' is about the NAT of one peer: write a-%s or b-%s", name,
+                             keys[at.key].name, keys[at.key].name);
     struct campaign_link_value *v = &link->given[at.key][at.host][at.way];
     if (v->set && v->line)
         return campaign_fail(-EINVAL, err, "'%s' was already given in line %d", name, v->line);
@@ -217,6 +222,15 @@ void campaign_link_finish(struct campaign_link *link)
 {
     for (unsigned i = 0; i < CAMPAIGN_ENDS; i++)
         link->access[i] = (struct lab_link){.up = way_of(link, 1 + i, 1), .down = way_of(link, 1 + i, 2)};
+    for (unsigned i = 0; i < 2; i++) {
+        const struct campaign_link_value *restart = &link->given[RESTART][1 + i][0];
+        const struct campaign_link_value *readdress = &link->given[READDRESS][1 + i][0];
+        link->restarts[i] = (struct campaign_restart){
+            .on = restart->set || readdress->set,
+            .readdress = readdress->set,
+            .at_ns = (uint64_t)(readdress->set ? readdress->value : restart->value),
+        };
+    }
     if (*link->name)
         memcpy(link->label, link->name, sizeof(link->label));
     else /* milliseconds, as few digits as will do */
@@ -246,6 +260,12 @@ json_t *campaign_link_json(const struct campaign_link *link)
         json_object_set_new(
             access, names[i],
             json_pack("{s:o, s:o}", "up", way_json(&link->access[i].up), "down", way_json(&link->access[i].down)));
-    return json_pack("{s:s, s:I, s:o}", "name", link->label, "rtt_ns",
-                     (json_int_t)campaign_link_rtt(link, CAMPAIGN_A, CAMPAIGN_B), "access", access);
+    json_t *out = json_pack("{s:s, s:I, s:o}", "name", link->label, "rtt_ns",
+                            (json_int_t)campaign_link_rtt(link, CAMPAIGN_A, CAMPAIGN_B), "access", access);
+    for (unsigned i = 0; i < 2; i++)
+        if (link->restarts[i].on)
+            json_object_set_new(out, i ? "b_restart" : "a_restart",
+                                json_pack("{s:I, s:b}", "at_ns", (json_int_t)link->restarts[i].at_ns, "readdress",
+                                          link->restarts[i].readdress));
+    return out;
 }

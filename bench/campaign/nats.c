@@ -27,9 +27,12 @@ static json_t *behind_json(const struct lab_nat_view *v)
 
 static json_t *view_json(const struct lab_nat_view *v)
 {
-    return json_pack("{s:o, s:s, s:s, s:i, s:I, s:o}", "behind", behind_json(v), "profile", v->profile, "backend",
-                     v->backend == LAB_BACKEND_NETFILTER ? "netfilter" : "emulated", "level", (int)v->level + 1,
-                     "mappings", (json_int_t)v->mappings, "counters", counters_json(v));
+    json_t *out = json_pack("{s:o, s:s, s:s, s:i, s:I, s:o}", "behind", behind_json(v), "profile", v->profile,
+                            "backend", v->backend == LAB_BACKEND_NETFILTER ? "netfilter" : "emulated", "level",
+                            (int)v->level + 1, "mappings", (json_int_t)v->mappings, "counters", counters_json(v));
+    if (v->restarts)
+        json_object_set_new(out, "restarts", json_integer((json_int_t)v->restarts));
+    return out;
 }
 
 json_t *campaign_nats_json(struct lab *lab)

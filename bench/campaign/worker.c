@@ -57,6 +57,7 @@ struct worker {
     char *record; /* the line that came; owned */
     bool failed;
     bool told_s_closed;
+    struct campaign_restarts restarts;
 };
 
 /* The warm-up's first, whose records nobody gets. */
@@ -243,6 +244,8 @@ static void on_record_line(struct campaign_lines *lines, char *line, size_t len)
         w->told_s_closed = true;
         return;
     }
+    if (campaign_restarts_any(w->job->cell->link) && campaign_restarts_line(&w->restarts, line, len))
+        return;
     if (w->record) {
         failed(w, "rendezvous wrote a record that nobody asked for");
         return;
@@ -279,6 +282,7 @@ static int start_server(struct worker *w, const char *path)
                           "0",
                           "--join-rate",
                           "0",
+                          campaign_restarts_any(w->job->cell->link) ? "--starts" : NULL,
                           NULL};
     int in[2], out[2];
     if (pipe2(in, O_CLOEXEC) < 0)
@@ -424,7 +428,10 @@ static int run_trial(struct worker *w, uint64_t trial)
         wait_until(w, record_or_s_death, base_now_ns() + END_LIMIT_NS);
     if (!w->record)
         return blame(w, doing);
+    campaign_restarts_stop(&w->restarts);
     res = check_record(w, trial);
+    if (res == 0 && w->restarts.err < 0)
+        res = failed(w, "a NAT could not restart: %s", strerror(-w->restarts.err));
     if (res == 0 && campaign_nats_append(w->hosts.lab, &w->record) < 0)
         res = failed(w, "what the NATs did could not be read");
     if (res == 0 && trial >= w->job->first)
@@ -475,6 +482,7 @@ static int measure(struct worker *w)
                                     job->cell->link, err);
     if (res < 0)
         return failed(w, "no lab: %s", err);
+    campaign_restarts_init(&w->restarts, w->loop, &w->hosts, job->cell->link);
     if (start_capture(w) < 0)
         return -EIO;
     res = start_server(w, s_path);
@@ -505,6 +513,7 @@ static void tell_lateness(struct worker *w)
 static void stop_programs(struct worker *w)
 {
     struct program *const all[] = {&w->s, &w->a, &w->b};
+    campaign_restarts_stop(&w->restarts);
     for (size_t i = 0; i < BASE_ARRAY_LEN(all); i++) {
         loop_cancel(w->loop, &all[i]->died_op);
         campaign_lines_stop(&all[i]->err);

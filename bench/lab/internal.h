@@ -64,6 +64,8 @@ struct lab_host {
     union base_ep addrs[LAB_MAX_PUBLIC]; /* on its outside */
     struct lab_addr keys[LAB_MAX_PUBLIC];
     size_t n_addrs;
+    uint64_t restarts; /* since the last reset */
+    bool moved;        /* those are not the ones that it began with */
     union base_ep own; /* what lab_host_addr() tells */
     int netns;
     struct lab_router router;
@@ -160,6 +162,8 @@ int lab_router_build(struct lab_host *host, char err[LAB_ERROR_LEN]);
 void lab_router_close(struct lab_router *router);
 int lab_router_keep(struct lab_router *router, const union base_ep *keep, char err[LAB_ERROR_LEN]);
 int lab_router_reset(struct lab_router *router);
+/* All of it goes. */
+int lab_router_restart(struct lab_router *router);
 int lab_router_mappings(struct lab_router *router, uint64_t *out);
 /* Since it was built. 0, or -errno. */
 int lab_router_counters(struct lab_router *router, struct lab_counter out[LAB_ROUTER_COUNTERS]);

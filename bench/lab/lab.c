@@ -22,6 +22,9 @@
 
 #include "bench/lab/internal.h"
 
+/* From one public address to the next, in its /24, and back: beyond the largest pool. */
+#define MOVE_BY 100
+
 /* ---- life ------------------------------------------------------------------------------------ */
 
 int lab_create(struct lab **out, struct loop *loop, uint64_t seed, char err[LAB_ERROR_LEN])
@@ -325,6 +328,48 @@ int lab_reset_nats(struct lab *lab)
             return res;
     }
     return 0;
+}
+
+/* Only what is on the internet may move: the networks inside are laid out once. */
+static int readdress(struct lab_host *host)
+{
+    union base_ep moved[LAB_MAX_PUBLIC];
+    int by = host->moved ? -MOVE_BY : MOVE_BY;
+    if (!host->box.n || host->above)
+        return -ENOTSUP;
+    for (size_t i = 0; i < host->n_addrs; i++) {
+        unsigned last = ntohl(host->addrs[i].v4.sin_addr.s_addr) & 255;
+        moved[i] = lab_box_address(&host->addrs[i], (unsigned)by);
+        struct lab_addr key = lab_addr_of(&moved[i]);
+        struct lab_host *owner = lab_directory_find(lab_host_network(host), key);
+        if (last + (unsigned)by > 254 || (owner && owner != host))
+            return -ENOTSUP;
+        int res = owner ? 0 : lab_directory_add(lab_host_network(host), key, host);
+        if (res < 0)
+            return res;
+    }
+    host->moved = !host->moved;
+    for (size_t i = 0; i < host->n_addrs; i++) {
+        host->addrs[i] = moved[i];
+        host->keys[i] = lab_addr_of(&moved[i]);
+    }
+    lab_nat_readdress(host->box.nats[host->box.n - 1], moved, host->n_addrs);
+    return 0;
+}
+
+int lab_restart_nat(struct lab *lab, struct lab_host *host, bool other_address)
+{
+    (void)lab;
+    while (host && host->router.netns < 0 && !host->box.n)
+        host = host->above;
+    if (!host)
+        return -ENOENT;
+    int res = other_address ? readdress(host) : 0;
+    if (res < 0)
+        return res;
+    host->restarts++;
+    lab_box_reset(&host->box, NULL, base_now_ns());
+    return host->router.netns < 0 ? 0 : lab_router_restart(&host->router);
 }
 
 void lab_counters(struct lab *lab, struct lab_counters *out)

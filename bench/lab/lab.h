@@ -209,11 +209,19 @@ int lab_set_keep(struct lab *lab, const union base_ep *keep); /* before any traf
 int lab_reset_nats(struct lab *lab);
 
 /*
+ * The NAT of a host restarts, and every NAT that the same box emulates with it; of a host without one, the shared NAT
+ * that it is behind: every mapping goes, those of `keep` too. What is under way stays, and so do counters. With
+ * `readdress` an emulated NAT comes back with its public addresses 100 further in their /24, and with the old ones at
+ * its next such restart. 0; -ENOENT without a NAT; -ENOTSUP for another address of what cannot change it; or -errno.
+ */
+int lab_restart_nat(struct lab *lab, struct lab_host *host, bool readdress);
+
+/*
  * From now on writes what passes each interface of the hosts that are there into pcap files in `dir`, which must exist,
  * each at most `limit` bytes long: NAME.pcap is host NAME's own, NAME-out.pcap the outside of its NAT, NAME-out2.pcap
- * the outside of the NAT that this one is under; of a shared NAT NAME-in.pcap is the inside. Of a netfilter router or a program only
- * the outside passes through the lab. Packets are there before their sender's link loses or delays them, and after the
- * receiver's did. What fails later ends that file, with one line on stderr. 0, or -errno with err filled.
+ * the outside of the NAT that this one is under; of a shared NAT NAME-in.pcap is the inside. Of a netfilter router or a
+ * program only the outside passes through the lab. Packets are there before their sender's link loses or delays them,
+ * and after the receiver's did. What fails later ends that file, with one line on stderr. 0, or -errno with err filled.
  */
 int lab_capture(struct lab *lab, const char *dir, uint64_t limit, char err[LAB_ERROR_LEN]);
 
@@ -257,6 +265,7 @@ struct lab_nat_view {
     const char *behind[LAB_VIEW_HOSTS];
     size_t n_behind;   /* hosts behind it */
     unsigned level;    /* how many NATs lie between it and the farthest of them */
+    uint64_t restarts; /* by lab_restart_nat() */
     uint64_t mappings; /* now; of a netfilter router all of conntrack's entries */
     struct lab_counter counters[LAB_NAT_COUNTERS];
     size_t n;

@@ -429,6 +429,14 @@ void lab_nat_reset(struct lab_nat *nat, const union base_ep *keep, uint64_t now_
     nat->restart_ns = nat->profile.restart_after_s ? nat_after(now_ns, nat->profile.restart_after_s) : NAT_NEVER;
 }
 
+void lab_nat_readdress(struct lab_nat *nat, const union base_ep *external, size_t n)
+{
+    for (uint32_t i = 0; i < nat->n_external && i < n; i++) {
+        nat->external[i] = external[i];
+        nat->external_addr[i] = lab_addr_of(&external[i]);
+    }
+}
+
 void lab_nat_counters(const struct lab_nat *nat, struct lab_nat_counters *out)
 {
     *out = nat->counters;

@@ -117,6 +117,9 @@ bool lab_nat_timer(struct lab_nat *nat, uint64_t now_ns, struct lab_nat_out *out
  */
 void lab_nat_reset(struct lab_nat *nat, const union base_ep *keep, uint64_t now_ns);
 
+/* Other external addresses, as many as before: before a reset that keeps nothing. */
+void lab_nat_readdress(struct lab_nat *nat, const union base_ep *external, size_t n);
+
 void lab_nat_counters(const struct lab_nat *nat, struct lab_nat_counters *out);
 
 #endif

@@ -67,6 +67,7 @@ static int read_view(struct lab_host *host, unsigned level, struct lab_nat_view 
                                  .level = depth_of(host) - levels_of(host) + level,
                                  .backend = host->profile.backend,
                                  .profile = host->box.n ? host->box.profiles[level].name : host->profile.name};
+    out->restarts = host->restarts;
     name_hosts(host, out);
     int n = read_counters(host, level, out->counters);
     if (n < 0)
@@ -82,6 +83,7 @@ static int read_view(struct lab_host *host, unsigned level, struct lab_nat_view 
 int lab_view_reset(struct lab_host *host)
 {
     int res = 0;
+    host->restarts = 0;
     for (unsigned level = 0; level < levels_of(host) && res >= 0; level++)
         res = read_counters(host, level, base_of(host, level));
     return res < 0 ? res : 0;

@@ -317,6 +317,11 @@ int lab_router_reset(struct lab_router *router)
     return lab_ct_flush(&router->ct, KEEP_MARK);
 }
 
+int lab_router_restart(struct lab_router *router)
+{
+    return lab_ct_flush(&router->ct, 0);
+}
+
 int lab_router_mappings(struct lab_router *router, uint64_t *out)
 {
     char text[32];
