@@ -12,6 +12,9 @@
 
 #include "udp_punch/portspray_internal.h"
 
+/* So long a verified path waits for the agreement, beside which nothing is searched. */
+#define AGREE_SILENCES 2
+
 /* ---- turns ----------------------------------------------------------------------------------- */
 
 static uint64_t punch_turn(struct portspray *s, uint64_t now)
@@ -23,17 +26,40 @@ static uint64_t punch_turn(struct portspray *s, uint64_t now)
         if (peer_udp_probe(s->trial, &c->list[i].ep) < 0)
             peer_trial_error(s->trial, "send_failed");
     }
+    if (base_ep_is_set(&s->target))
+        peer_udp_probe(s->trial, &s->target);
     return now + s->interval_ns;
+}
+
+/* A verified path is agreed within a round trip or two. One that is not may have lost its NAT. */
+static bool agreement_late(const struct portspray *s, uint64_t now, uint64_t *when)
+{
+    *when = s->verified_ns + AGREE_SILENCES * portspray_silence_of(s->plan.rtt_ns);
+    return now >= *when;
+}
+
+void portspray_unverify(struct portspray *s)
+{
+    if (!s->verified)
+        return;
+    s->verified = false;
+    portspray_wake(s);
+}
+
+static uint64_t next_turn(struct portspray *s, uint64_t now)
+{
+    uint64_t when;
+    if (s->verified && !agreement_late(s, now, &when))
+        return when;
+    s->verified = false;
+    return s->punch ? punch_turn(s, now) : s->aiming ? portspray_holes_turn(s, now) : portspray_probes_turn(s, now);
 }
 
 static void turn(struct portspray *s)
 {
-    if (s->stopping || s->verified || peer_trial_over(s->trial))
+    if (s->stopping || peer_trial_over(s->trial))
         return;
-    uint64_t now = base_now_ns();
-    uint64_t next = s->punch    ? punch_turn(s, now)
-                    : s->aiming ? portspray_holes_turn(s, now)
-                                : portspray_probes_turn(s, now);
+    uint64_t next = next_turn(s, base_now_ns());
     if (next != UINT64_MAX && !s->stopping && !s->timer.pending)
         loop_timer(peer_trial_loop(s->trial), &s->timer, next);
 }
@@ -168,13 +194,18 @@ static void stop(struct portspray *s)
 static void portspray_event(struct peer_trial *t, const struct peer_event *event)
 {
     struct portspray *s = peer_trial_state(t);
-    if (event->kind == PEER_EVENT_VERIFIED)
+    if (event->kind == PEER_EVENT_VERIFIED) {
         s->verified = true; /* the spray ends here; the chassis agrees with the other side */
-    else if (event->kind == PEER_EVENT_CHOSEN)
+        s->verified_ns = base_now_ns();
+        if (!s->timer.pending)
+            portspray_wake(s);
+    } else if (event->kind == PEER_EVENT_CHOSEN)
         stop(s);
-    else if (event->kind == PEER_EVENT_NOTE && !s->punch && !s->stopping)
+    else if (event->kind == PEER_EVENT_REJOINED && !s->stopping)
+        portspray_rejoined(s);
+    else if (event->kind == PEER_EVENT_NOTE && !s->stopping)
         portspray_note(s, event->note, event->note_len);
-    else if (event->kind == PEER_EVENT_SAMPLED && !s->punch && !s->stopping)
+    else if (event->kind == PEER_EVENT_SAMPLED && !s->stopping)
         portspray_sampled(s, &event->remote, event->eps, event->n_eps);
 }
 

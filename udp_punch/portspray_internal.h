@@ -41,6 +41,11 @@ bool portspray_sweep_next(struct portspray_sweep *s, uint16_t *port);
  * end of the range on at the other); what went to the address of `was` goes to that of `now`.
  */
 void portspray_aim_anew(struct peer_plan *plan, const union base_ep *was, const union base_ep *now);
+/*
+ * The same where S saw the prober at several new endpoints, the last one last. Addresses of a pool that the plan did
+ * not know are aimed at too; where all addresses are others, the old ones are left. 0, or -errno.
+ */
+int portspray_aim_pool(struct peer_plan *plan, const union base_ep *was, const union base_ep *now, size_t n);
 
 /* How long nothing comes before nothing is to come. */
 uint64_t portspray_silence_of(uint64_t rtt_ns);
@@ -84,6 +89,8 @@ struct portspray {
     uint64_t quiet_ns;       /* when this attempt's last packet left */
     bool told_ready, told_spent;
     bool verified;
+    uint64_t verified_ns;  /* base_now_ns() of the last path that was */
+    bool opener_moved;     /* opener: its samples are for a new target of the prober */
     union base_ep seen_at; /* prober: where its NAT had it when this attempt was aimed */
 
     bool stopping, closing;
@@ -93,6 +100,8 @@ struct portspray {
 
 /* Looks at what is due now. */
 void portspray_wake(struct portspray *s);
+/* What was verified was not agreed in time, or cannot be any more: the search goes on. */
+void portspray_unverify(struct portspray *s);
 /* Begins attempt n: 0 or later. */
 void portspray_attempt(struct portspray *s, unsigned n);
 
@@ -111,6 +120,8 @@ uint64_t portspray_probes_turn(struct portspray *s, uint64_t now);
 /* ---- portspray_notes.c ---- */
 
 void portspray_tell_ready(struct portspray *s);
+/* Our NAT may have forgotten everything: what it forgot is opened anew, and where we are now is told. */
+void portspray_rejoined(struct portspray *s);
 /* The prober's attempt is spent: the next one, or the end. */
 void portspray_spent(struct portspray *s);
 void portspray_note(struct portspray *s, const uint8_t *note, size_t len);

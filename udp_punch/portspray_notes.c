@@ -1,20 +1,22 @@
 /*
  * What the sides tell each other through S, as [kind, attempt, ...]:
  *   ready    my first round is out
- *   aim      the prober got nothing and begins the next attempt: where its NAT had it, and has it now
- *   target   the opener's endpoint now, after an aim
+ *   aim      the prober got nothing and begins the next attempt: where its NAT had it, and has it now, the last first
+ *   target   the sender's endpoint now: the opener's, after an aim; of a plain punch, after its NAT restarted
  *   spent    the prober got nothing and has no attempt left
  *   verdict  the opener has nothing either: both give up
  */
+#include <errno.h>
 #include <string.h>
 
 #include "udp_punch/portspray_internal.h"
 
 enum note { NOTE_READY = 1, NOTE_AIM, NOTE_TARGET, NOTE_SPENT, NOTE_VERDICT };
 
-/* kind, attempt, and two endpoints: address length, address, port */
+/* kind, attempt, and endpoints: address length, address, port */
 #define EP_MAX   (1 + 16 + 2)
-#define NOTE_MAX (2 + 2 * EP_MAX)
+#define MOST_EPS 8
+#define NOTE_MAX (2 + MOST_EPS * EP_MAX)
 
 static void put_ep(uint8_t *note, size_t *len, const union base_ep *ep)
 {
@@ -27,20 +29,22 @@ static void put_ep(uint8_t *note, size_t *len, const union base_ep *ep)
     note[(*len)++] = (uint8_t)base_ep_port(ep);
 }
 
-static void tell_eps(struct portspray *s, enum note kind, const union base_ep *one, const union base_ep *two)
+/* The endpoint `first`, if any, and then those of the list from its end. */
+static void tell_eps(struct portspray *s, enum note kind, const union base_ep *first, const union base_ep *list,
+                     size_t n)
 {
     uint8_t note[NOTE_MAX] = {(uint8_t)kind, (uint8_t)s->attempt};
     size_t len = 2;
-    if (one)
-        put_ep(note, &len, one);
-    if (two)
-        put_ep(note, &len, two);
+    if (first)
+        put_ep(note, &len, first);
+    for (size_t i = 1; i <= n && i < MOST_EPS; i++)
+        put_ep(note, &len, &list[n - i]);
     peer_trial_note(s->trial, note, len);
 }
 
 static void tell(struct portspray *s, enum note kind)
 {
-    tell_eps(s, kind, NULL, NULL);
+    tell_eps(s, kind, NULL, NULL, 0);
 }
 
 /* The endpoint at *at, which moves behind it. */
@@ -70,25 +74,44 @@ void portspray_spent(struct portspray *s)
     if (s->told_spent)
         return;
     s->told_spent = true;
-    if (s->attempt + 1 < s->attempts && peer_udp_resample(s->trial, true) == 0)
-        return; /* portspray_sampled() follows */
-    tell(s, NOTE_SPENT);
+    int err = s->attempt + 1 < s->attempts ? peer_udp_resample(s->trial, true) : -ENOENT;
+    /* portspray_sampled() follows */
+    if (err < 0 && err != -EBUSY)
+        tell(s, NOTE_SPENT);
+}
+
+/* As many attempts as at the start: what the NAT forgot no longer counts against its table. */
+void portspray_rejoined(struct portspray *s)
+{
+    portspray_unverify(s);
+    if (s->punch || s->opener) {
+        s->opener_moved = true;
+        peer_udp_resample(s->trial, false); /* portspray_sampled() follows */
+        return;
+    }
+    s->attempts = s->attempt + 1 + s->plan.search.attempts;
+    s->told_spent = false;
+    portspray_spent(s);
 }
 
 /* ---- the opener ------------------------------------------------------------------------------ */
 
 static void on_aim(struct portspray *s, const uint8_t *note, size_t len)
 {
-    union base_ep was, now;
-    size_t at = 2;
+    union base_ep was, now[MOST_EPS];
+    size_t at = 2, n = 0;
     unsigned attempt = s->attempt + 1;
-    if (!s->opener || note[1] != (uint8_t)attempt || s->verified)
+    if (!s->opener || note[1] != (uint8_t)attempt)
         return;
+    portspray_unverify(s); /* the prober has nothing, or nothing any more */
     /* Without an answer from S the prober does not know: the aim stays, but its mappings are new all the same. */
-    if (read_ep(note, len, &at, &was) && read_ep(note, len, &at, &now)) {
-        portspray_aim_anew(&s->plan, &was, &now);
-        s->target = now;
-    }
+    if (read_ep(note, len, &at, &was))
+        while (n < MOST_EPS && read_ep(note, len, &at, &now[MOST_EPS - 1 - n]))
+            n++;
+    if (n > 0 && portspray_aim_pool(&s->plan, &was, &now[MOST_EPS - n], n) < 0)
+        peer_trial_error(s->trial, "no_memory");
+    if (n > 0)
+        s->target = now[MOST_EPS - 1];
     peer_trial_count(s->trial, "aimed_anew", 1);
     portspray_attempt(s, attempt);
     peer_udp_resample(s->trial, false);
@@ -97,17 +120,21 @@ static void on_aim(struct portspray *s, const uint8_t *note, size_t len)
 
 void portspray_sampled(struct portspray *s, const union base_ep *was, const union base_ep *eps, size_t n)
 {
-    if (s->verified)
+    if (s->verified) {
+        s->told_spent = false;
         return;
-    if (s->opener) {
-        if (n > 0)
-            tell_eps(s, NOTE_TARGET, &eps[n - 1], NULL);
+    }
+    if (s->punch || s->opener) {
+        bool moved = n > 0 && !base_ep_equal(was, &eps[n - 1]);
+        if (n > 0 && (moved || !s->opener_moved))
+            tell_eps(s, NOTE_TARGET, &eps[n - 1], NULL, 0);
+        s->opener_moved = false;
         return;
     }
     portspray_attempt(s, s->attempt + 1);
     if (!base_ep_is_set(&s->seen_at))
         s->seen_at = *was;
-    tell_eps(s, NOTE_AIM, n > 0 ? &s->seen_at : NULL, n > 0 ? &eps[n - 1] : NULL);
+    tell_eps(s, NOTE_AIM, n > 0 ? &s->seen_at : NULL, eps, n);
     if (n > 0)
         s->seen_at = eps[n - 1];
     if (portspray_probes_open(s) == 0)
@@ -130,6 +157,17 @@ static void on_ready(struct portspray *s)
     portspray_wake(s);
 }
 
+/* Where the other side is now. A prober's packets so far went elsewhere. */
+static void on_target(struct portspray *s, const union base_ep *ep)
+{
+    bool other = !base_ep_equal(ep, &s->target);
+    s->target = *ep;
+    if (other && s->punch)
+        portspray_unverify(s);
+    else if (other && s->round > 0 && !s->verified)
+        portspray_spent(s);
+}
+
 void portspray_note(struct portspray *s, const uint8_t *note, size_t len)
 {
     union base_ep ep;
@@ -145,7 +183,7 @@ void portspray_note(struct portspray *s, const uint8_t *note, size_t len)
     if (note[0] == NOTE_READY) {
         on_ready(s);
     } else if (note[0] == NOTE_TARGET && !s->opener && read_ep(note, len, &at, &ep)) {
-        s->target = ep;
+        on_target(s, &ep);
     } else if (note[0] == NOTE_SPENT && s->opener && !s->verified) {
         tell(s, NOTE_VERDICT);
         give_up(s);

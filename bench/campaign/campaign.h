@@ -440,6 +440,8 @@ void campaign_restarts_init(struct campaign_restarts *r, struct loop *loop, cons
 /* A line of `rendezvous --starts`: true when it tells of a start, and of nothing else; the trial's restarts are then
  * due. */
 bool campaign_restarts_line(struct campaign_restarts *r, const char *line, size_t len);
+/* Of `err`. */
+const char *campaign_restarts_explain(int err);
 /* The trial is over: what did not come in time does not come. */
 void campaign_restarts_stop(struct campaign_restarts *r);
 

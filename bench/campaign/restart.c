@@ -42,6 +42,13 @@ bool campaign_restarts_line(struct campaign_restarts *r, const char *line, size_
     return start;
 }
 
+const char *campaign_restarts_explain(int err)
+{
+    return err == -ENOENT    ? "the peer is behind none"
+           : err == -ENOTSUP ? "only an emulated NAT on the internet gets other addresses"
+                             : strerror(-err);
+}
+
 void campaign_restarts_stop(struct campaign_restarts *r)
 {
     for (size_t i = 0; r->loop && i < 2; i++)

@@ -431,7 +431,7 @@ static int run_trial(struct worker *w, uint64_t trial)
     campaign_restarts_stop(&w->restarts);
     res = check_record(w, trial);
     if (res == 0 && w->restarts.err < 0)
-        res = failed(w, "a NAT could not restart: %s", strerror(-w->restarts.err));
+        res = failed(w, "a NAT could not restart: %s", campaign_restarts_explain(w->restarts.err));
     if (res == 0 && campaign_nats_append(w->hosts.lab, &w->record) < 0)
         res = failed(w, "what the NATs did could not be read");
     if (res == 0 && trial >= w->job->first)

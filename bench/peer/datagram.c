@@ -344,6 +344,7 @@ void peer_datagrams_tick(struct peer_trial *t)
     if (due)
         d->last_heartbeat_ns = now;
     if (!t->agreed) {
+        peer_path_rechoose(t);
         repeat_paths(d);
         if (due)
             heartbeat_to_server(t);

@@ -159,6 +159,8 @@ void peer_path_init(struct peer_path *path, struct peer_trial *t, const union ba
                     uint64_t path_id);
 /* Feeds a proven message to the path and acts on what is new: reply, event, choice, agreement. */
 void peer_path_message(struct peer_path *path, const struct wire_path_msg *msg);
+/* Role a: another verified path, where the chosen one is not agreed in time. */
+void peer_path_rechoose(struct peer_trial *t);
 /* Takes the path out of the trial's list, without an event. */
 void peer_path_forget(struct peer_path *path);
 /* The path is gone (-errno): tells the technique; role a chooses another where it can. */
@@ -282,6 +284,7 @@ struct peer_trial {
 
     struct peer_path *paths; /* all live paths */
     struct peer_path *chosen;
+    uint64_t chosen_ns; /* role a: when */
     bool agreed;
     bool relayed;  /* peer_trial_relayed() */
     bool recorded; /* its joint record has been printed */

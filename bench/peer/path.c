@@ -41,12 +41,23 @@ static void tell(struct peer_path *path, enum peer_event_kind kind, int err)
     peer_trial_event(path->trial, &event);
 }
 
+/* A choice that is not agreed within some round trips may be of a path that is gone: its NAT restarted. */
+#define AGREE_RTTS   3
+#define AGREE_MIN_NS (150 * BASE_NS_PER_MS)
+
+static bool choice_is_late(const struct peer_trial *t)
+{
+    uint64_t wait = AGREE_RTTS * t->plan.rtt_ns;
+    return !t->agreed && base_now_ns() - t->chosen_ns >= (wait > AGREE_MIN_NS ? wait : AGREE_MIN_NS);
+}
+
 static unsigned choose(struct peer_path *path)
 {
     struct peer_trial *t = path->trial;
-    if (peer_trial_role(t) != WIRE_ROLE_A || t->chosen)
+    if (peer_trial_role(t) != WIRE_ROLE_A || (t->chosen && !choice_is_late(t)))
         return 0;
     t->chosen = path;
+    t->chosen_ns = base_now_ns();
     return peer_verify_choose(&path->verify);
 }
 
@@ -71,6 +82,18 @@ void peer_path_message(struct peer_path *path, const struct wire_path_msg *msg)
         peer_trial_agreed(t, path);
         tell(path, PEER_EVENT_CHOSEN, 0);
     }
+}
+
+void peer_path_rechoose(struct peer_trial *t)
+{
+    if (peer_trial_role(t) != WIRE_ROLE_A || !t->chosen || !choice_is_late(t))
+        return;
+    for (struct peer_path *p = t->paths; p; p = p->next)
+        if (p != t->chosen && peer_verify_verified(&p->verify) && !p->verify.chosen_out) {
+            choose(p);
+            p->send(p, 0);
+            return;
+        }
 }
 
 void peer_path_forget(struct peer_path *path)
