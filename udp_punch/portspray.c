@@ -222,11 +222,10 @@ static void portspray_close(struct peer_trial *t)
 
 static const char *const modes[] = {"punch", "window", "random", "full", "auto", NULL};
 static const char *const sweeps[] = {"outward", "scan", "random", NULL};
-static const char *const roles[] = {"a", "b", NULL};
 static const char *const auto_word[] = {"auto", NULL};
 static const char *const same_word[] = {"same", NULL};
 
-#define OWN_OPTIONS 8
+#define OWN_OPTIONS 6
 static const struct peer_option own_options[OWN_OPTIONS] = {
     {.name = "interval",
      .arg = "TIME",
@@ -271,19 +270,6 @@ static const struct peer_option own_options[OWN_OPTIONS] = {
      .kind = PEER_OPT_DURATION,
      .lo = 0,
      .hi = 3600 * BASE_NS_PER_S},
-    {.name = "hold-for",
-     .arg = "TIME",
-     .value = "0",
-     .help = "after success keep silent for so long, then say whether the path still lives; lies within --timeout",
-     .kind = PEER_OPT_DURATION,
-     .lo = 0,
-     .hi = 12 * 3600 * BASE_NS_PER_S},
-    {.name = "hold-by",
-     .arg = "ROLE",
-     .value = "a",
-     .help = "who speaks first after --hold-for",
-     .kind = PEER_OPT_CHOICE,
-     .choices = roles},
 };
 
 /* The search's options, then its own: filled in before main(), for tables of two rooms cannot be joined by the

@@ -15,7 +15,7 @@
 
 uint64_t peer_hold_for_ns(const struct peer_options *o)
 {
-    return peer_options_find(o, "hold-for") ? peer_option_u64(o, "hold-for") : 0;
+    return peer_option_u64(o, "hold-for");
 }
 
 static bool speaks(const struct peer_trial *t)
@@ -38,7 +38,12 @@ static void settle(struct peer_trial *t, bool alive)
     loop_cancel(t->peer->loop, &t->hold.timer);
     peer_trial_field(t, "hold_ns", json_integer((json_int_t)peer_hold_for_ns(&t->peer->config.options)));
     peer_trial_field(t, "hold_alive", json_boolean(alive));
-    peer_trial_finish(t, RECORD_OK, 0);
+    if (!alive && strcmp(peer_option_text(&t->peer->config.options, "hold-dead"), "fail") == 0) {
+        peer_trial_why(t, "path_died");
+        peer_trial_finish(t, RECORD_TIMEOUT, 0);
+    } else {
+        peer_trial_finish(t, RECORD_OK, 0);
+    }
 }
 
 static void again(struct peer_trial *t, uint64_t when_ns)
@@ -79,6 +84,12 @@ void peer_hold_heard(struct peer_trial *t, const struct peer_path *path)
         t->chosen->send(t->chosen, WIRE_PATH_HEARTBEAT);
     if (!speaks(t) || t->hold.words > 0)
         settle(t, true);
+}
+
+void peer_hold_lost(struct peer_trial *t, const struct peer_path *path)
+{
+    if (t->hold.on && path == t->chosen)
+        settle(t, false);
 }
 
 void peer_hold_close(struct peer_trial *t)

@@ -225,6 +225,8 @@ uint64_t peer_hold_for_ns(const struct peer_options *o);
 void peer_hold_begin(struct peer_trial *t);
 /* A heartbeat came on this path. */
 void peer_hold_heard(struct peer_trial *t, const struct peer_path *path);
+/* It was reset, or the like: nothing more will come. */
+void peer_hold_lost(struct peer_trial *t, const struct peer_path *path);
 void peer_hold_close(struct peer_trial *t);
 
 /* ---- one side begins later (skew.c) ---------------------------------------------------------- */

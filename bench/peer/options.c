@@ -11,6 +11,9 @@
 /* They tell a mapping that stays from one that moves. */
 #define DEFAULT_SAMPLES 4
 
+static const char *const roles[] = {"a", "b", NULL};
+static const char *const hold_dead[] = {"ok", "fail", NULL};
+
 /* The chassis's own; role a's rule, like the technique's. */
 static const struct peer_option chassis_options[] = {
     {.name = "mode",
@@ -44,6 +47,25 @@ static const struct peer_option chassis_options[] = {
      .help = "let role b begin so much after role a, or with a minus before it",
      .kind = PEER_OPT_OFFSET,
      .hi = SKEW_MAX_NS},
+    {.name = "hold-for",
+     .arg = "TIME",
+     .value = "0",
+     .help = "after success keep silent for so long, then say whether the path still lives; lies within --timeout",
+     .kind = PEER_OPT_DURATION,
+     .lo = 0,
+     .hi = 12 * 3600 * BASE_NS_PER_S},
+    {.name = "hold-by",
+     .arg = "ROLE",
+     .value = "a",
+     .help = "who speaks first after --hold-for",
+     .kind = PEER_OPT_CHOICE,
+     .choices = roles},
+    {.name = "hold-dead",
+     .arg = "OUTCOME",
+     .value = "ok",
+     .help = "what a trial is whose path did not outlive --hold-for",
+     .kind = PEER_OPT_CHOICE,
+     .choices = hold_dead},
 };
 
 static bool is_mode(const struct peer_technique *technique, const char *value)

@@ -107,12 +107,19 @@ static void receive(struct peer_stream *s)
         loop_recv(s->path.trial->peer->loop, &s->recv_op, s->fd, s->rx + s->rx_len, RX_CAP - s->rx_len);
 }
 
-/* After the agreement what comes is the user's: it stays in rx for the pipe. */
+/* After the agreement what comes is the user's: it stays in rx for the pipe. While the path is held in silence, only
+ * the word that ends it comes. */
+static bool listens(const struct peer_stream *s)
+{
+    const struct peer_hold *hold = &s->path.trial->hold;
+    return !s->closing && (!peer_verify_agreed(&s->path.verify) || (hold->on && !hold->settled));
+}
+
 static int take_messages(struct peer_stream *s)
 {
     struct peer_trial *t = s->path.trial;
     enum wire_role other = peer_trial_role(t) == WIRE_ROLE_A ? WIRE_ROLE_B : WIRE_ROLE_A;
-    while (!s->closing && !peer_verify_agreed(&s->path.verify)) {
+    while (listens(s)) {
         struct wire_path_msg msg;
         int err = wire_path_decode(&t->keys, other, s->rx, s->rx_len, &msg);
         if (err == -EAGAIN)
@@ -136,7 +143,7 @@ static void recv_done(struct loop_op *op, int res)
         int err = take_messages(s);
         if (err < 0)
             lose(s, err);
-        else if (!s->closing && !peer_verify_agreed(&s->path.verify))
+        else if (listens(s))
             receive(s);
     }
     maybe_free(s);

@@ -96,3 +96,39 @@ EOF
     # Who comes out of the NAT that forgot opens it anew: the Linux router still remembers.
     jq -e -s 'all(.[]; .a.hold_alive == (.cell | contains("/long/") | not))' "$DIR/out/trials.jsonl"
 }
+
+@test "the same over TCP; and with --hold-dead fail a dead path is a failed trial, over both" {
+    profile forgets "backend = emulated" "source = proposal (a NAT with a short timer)" "mapping = endpoint-independent" \
+        "filtering = address-and-port-dependent" "ports = preserve" "udp-timeout = 2" "tcp-timeout = 2/2" \
+        "unsolicited-syn = drop" "tcp-window-check = none"
+    cat >"$DIR/c.ini" <<'EOF'
+[campaign]
+name = t
+trials = 1
+timeout = 11s
+nats-a = linux-strict
+nats-b = forgets
+techniques = short, long, by-b, udp
+[link]
+rtt = 20ms
+[technique short]
+use = simopen
+options = --hold-for 1s --hold-dead fail
+[technique long]
+use = simopen
+options = --hold-for 4s --hold-dead fail
+[technique by-b]
+use = simopen
+options = --hold-for 4s --hold-dead fail --hold-by b
+[technique udp]
+use = portspray:punch
+options = --hold-for 4s --hold-dead fail
+[expect]
+*/*/* = 100%
+*/*/long = 0%
+*/*/udp = 0%
+EOF
+    run -0 "$BIN/bench" run "$DIR/c.ini" --out "$DIR/out"
+    all 'if .outcome == "ok" then .a.hold_alive and .b.hold_alive
+         else .outcome == "timeout" and .phase == "verify" and .a.why == "path_died" and .a.hold_alive == false end'
+}
