@@ -16,7 +16,7 @@ setup()
 # page NAME: as plain text in one line, without what the formatter makes bold.
 page()
 {
-    mandoc -T ascii -O width=5000 "$BUILD/man/$1" | sed 's/.\x08//g' | squeeze
+    mandoc -T ascii -O width=999 "$BUILD/man/$1" | sed 's/.\x08//g' | squeeze
 }
 
 squeeze()
