@@ -73,7 +73,7 @@ CPPFLAGS += -D_GNU_SOURCE -I.
 ALL_CFLAGS = -std=gnu11 $(WARNINGS) $(CFLAGS) -MMD -MP
 objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 
-.PHONY: all bench test unit cli lab lint asan perf hlog-check fuzz fuzz-seeds install uninstall clean deps deps-dev need-build
+.PHONY: all bench test unit cli lab lint asan perf hlog-check slurm-check fuzz fuzz-seeds install uninstall clean deps deps-dev need-build
 all: $(BINS) $(PAGES)
 
 # The toolchain may be missing on a fresh machine: say so instead of failing on the first file.
@@ -164,6 +164,10 @@ perf: all unit-programs
 hlog-check: $(BUILD)/dev/hlog
 	$(Q)BUILD=$(BUILD) tests/dev/hlog-check
 
+# For development: a campaign as an array job on a Slurm of one node, started for it; needs slurm-wlm and munge.
+slurm-check: all
+	$(Q)BUILD=$(BUILD) tests/dev/slurm-check
+
 # Seed corpora run through every fuzz target in `make test`; `make fuzz` searches on with clang's libFuzzer.
 FUZZ_SECONDS ?= 60
 $(BUILD)/fuzz-seeds/%: $(BUILD)/obj/tests/fuzz/%.o $(BUILD)/obj/tests/fuzz/driver.o $(BUILD)/libprograms.a $(LIBS)
@@ -190,6 +194,9 @@ install: all
 	install -m 755 $(PROGRAMS:%=$(BUILD)/install/bin/%) $(DESTDIR)$(PREFIX)/bin
 	install -m 644 bench/profiles/*.ini $(DESTDIR)$(PREFIX)/share/punchbench/profiles
 	install -m 644 bench/campaigns/*.ini $(DESTDIR)$(PREFIX)/share/punchbench/campaigns
+	install -d $(DESTDIR)$(PREFIX)/share/punchbench/scripts
+	install -m 755 bench/scripts/shards-* $(DESTDIR)$(PREFIX)/share/punchbench/scripts
+	install -m 644 bench/scripts/shards.bash $(DESTDIR)$(PREFIX)/share/punchbench/scripts
 	install -d $(DESTDIR)$(MANDIR)/man1 $(DESTDIR)$(MANDIR)/man5
 	install -m 644 $(patsubst %,$(BUILD)/install/man/%,$(filter %.1,$(MANUALS))) $(DESTDIR)$(MANDIR)/man1
 	install -m 644 $(patsubst %,$(BUILD)/install/man/%,$(filter %.5,$(MANUALS))) $(DESTDIR)$(MANDIR)/man5
@@ -206,8 +213,8 @@ clean:
 
 PACKAGES_BUILD := gcc libc6-dev make pkg-config git liburing-dev libjansson-dev libssl-dev libmnl-dev libinih-dev zlib1g-dev
 PACKAGES_RUN   := nftables slirp4netns passt
-PACKAGES_TEST  := libcmocka-dev bats iproute2 jq procps util-linux netcat-openbsd mandoc
-PACKAGES_DEV   := clang clang-format clang-tidy libclang-rt-14-dev cppcheck shellcheck valgrind coturn nodejs npm
+PACKAGES_TEST  := libcmocka-dev bats iproute2 jq procps util-linux netcat-openbsd mandoc parallel
+PACKAGES_DEV   := clang clang-format clang-tidy libclang-rt-14-dev cppcheck shellcheck valgrind coturn nodejs npm slurm-wlm munge
 deps:
 	$(Q)tests/deps $(PACKAGES_BUILD) $(PACKAGES_RUN) $(PACKAGES_TEST)
 deps-dev: deps

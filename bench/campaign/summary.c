@@ -141,7 +141,7 @@ void campaign_summary_table(FILE *out, const struct campaign_cell *cells, const 
         widen(&w.nat_a, cells[i].nat_a->name);
         widen(&w.nat_b, cells[i].nat_b->name);
         widen(&w.technique, cells[i].choice->label);
-        links |= cells[i].link != cells[0].link;
+        links |= strcmp(cells[i].link->label, cells[0].link->label) != 0;
         w.predicted |= tallies[i].calibration.n > 0;
     }
     for (size_t i = 0; links && i < n; i++)
