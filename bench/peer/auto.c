@@ -68,12 +68,15 @@ static bool filters_by(const struct evidence *e, int filtering)
     return e->b.filtering.value == filtering && e->b.filtering.confidence >= SURE_ENOUGH;
 }
 
-/* Whoever knows the endpoint gets in. An open host is taken for one without a firewall, unless that is known. */
+/*
+ * Whoever knows the endpoint gets in. A host with a public IPv4 address is taken for one without a firewall, unless
+ * that is known; of IPv6 addresses all are public, and home routers filter them (RFC 6092).
+ */
 static bool lets_all_in(const struct evidence *e)
 {
     bool known = e->b.filtering.value != PREDICT_FILTERING_UNKNOWN;
-    return e->stays &&
-           (filters_by(e, PREDICT_FILTERING_NONE) || filters_by(e, PREDICT_FILTERING_EI) || (e->open && !known));
+    bool bare = e->open && !known && e->at[0].sa.sa_family == AF_INET;
+    return e->stays && (filters_by(e, PREDICT_FILTERING_NONE) || filters_by(e, PREDICT_FILTERING_EI) || bare);
 }
 
 static bool share_an_address(const struct deciding *d)
