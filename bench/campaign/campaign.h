@@ -564,6 +564,7 @@ void campaign_give_back(const char *path);
 int campaign_cmd_run(int argc, char **argv);
 int campaign_cmd_lab(int argc, char **argv);
 int campaign_cmd_list(int argc, char **argv);
+int campaign_cmd_report(int argc, char **argv);
 int campaign_cmd_compare(int argc, char **argv);
 int campaign_cmd_check(int argc, char **argv);
 int campaign_cmd_merge(int argc, char **argv);

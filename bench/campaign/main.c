@@ -13,6 +13,7 @@ static const struct {
     {"run", campaign_cmd_run, "measure a campaign: NAT pairs x techniques, in a lab"},
     {"lab", campaign_cmd_lab, "two NATs and a server on this machine: run your own programs in them"},
     {"list", campaign_cmd_list, "the NAT profiles, campaigns and techniques that there are"},
+    {"report", campaign_cmd_report, "recorded results as one page with plots"},
     {"compare", campaign_cmd_compare, "two runs, or two techniques of one: differences with intervals"},
     {"check", campaign_cmd_check, "recorded results against what their campaign expects"},
     {"merge", campaign_cmd_merge, "one folder of results out of a campaign's shards"},

@@ -119,4 +119,97 @@ int report_adjust(struct report_difference *list, size_t n);
  * run's expectations cannot be read. */
 int report_check(FILE *out, const struct report_set *set, size_t run, size_t *judged, char err[CAMPAIGN_ERROR_LEN]);
 
+/* ---- shapes (report_shapes.c; pure) ---------------------------------------------------------- */
+
+/* Foreign text as part of a plot: what gnuplot or its data files would take for more than text becomes '_', what is
+ * longer than `most` characters ends in "...". Never empty. */
+void report_plain(const char *text, size_t most, char *out, size_t cap);
+/* Letters, digits, '-', '.' and '_' only: part of a file's name. */
+void report_file_part(const char *text, char *out, size_t cap);
+/* A rate for a small field: "0", "<1", "37", ">99", "100"; "" for no trials. */
+void report_percent(uint64_t ok, uint64_t n, char out[8]);
+
+/* Names in the order in which they came first. */
+struct report_names {
+    const char **list;
+    size_t n, cap;
+};
+/* Where it is, added if it was not; SIZE_MAX: no memory. The text is not copied. */
+size_t report_name(struct report_names *names, const char *text);
+void report_names_free(struct report_names *names);
+
+/* All latencies of the cells that `take` says yes to, sorted; and how many trials they had. */
+struct report_sample {
+    uint64_t *ns;
+    size_t n;
+    uint64_t trials;
+};
+typedef bool report_take_fn(const struct report_cell *cell, const void *user);
+int report_sample_make(const struct report_set *set, report_take_fn *take, const void *user, struct report_sample *out);
+
+/* The steps of a CDF of at most `most` + 2 points: calls put(x_ns, share of all trials). Thinning keeps each point
+ * within 1 / most of the successes of where it was. */
+typedef void report_point_fn(void *user, double x, double y);
+void report_cdf(const struct report_sample *s, size_t most, report_point_fn *put, void *user);
+
+/* The range of an axis of latencies (ms), with some air; logarithmic when it spans more than a factor of six. */
+struct report_axis {
+    double lo, hi;
+    bool logarithmic;
+};
+struct report_axis report_axis(const struct report_sample *samples, size_t n);
+/* The bin's edges (ms), and its share of all trials. */
+struct report_bin {
+    double lo, hi, share;
+};
+/* Of `n` bins over the axis. */
+void report_histogram(const struct report_sample *s, const struct report_axis *axis, struct report_bin *bins, size_t n);
+
+/* ---- plots (report_plots.c, report_draw.c) ----------------------------------------------------- */
+
+enum report_section {
+    REPORT_SUCCESS,
+    REPORT_DIFFERENCE,
+    REPORT_LATENCY,
+    REPORT_FAILURES,
+    REPORT_BUDGET,
+    REPORT_CALIBRATION,
+    REPORT_SECTIONS
+};
+
+#define REPORT_MAX_FIGURES 256
+#define REPORT_ID_LEN      120
+
+struct report_figure {
+    enum report_section section;
+    char id[REPORT_ID_LEN]; /* of its files: ID.svg, ID.tsv */
+    char script[16];        /* in bench/report */
+    char params[1024];      /* gnuplot assignments; numbers, and names that report_plain() made */
+    char caption[256];      /* plain text */
+};
+
+struct report_figures {
+    struct report_figure list[REPORT_MAX_FIGURES];
+    size_t n, left_out;
+    bool same_link; /* all cells of one run and link: names need not say them */
+};
+
+/* Writes the data files of all plots into dir, and lists the plots. 0, or -errno. */
+int report_plots_prepare(struct report_set *set, const char *dir, struct report_figures *out);
+/* Draws them all, in dir, with one gnuplot. 0, or -errno with err filled; -ENOENT: there is no gnuplot. */
+int report_plots_draw(const struct report_figures *figures, const char *dir, char err[CAMPAIGN_ERROR_LEN]);
+/* The run and link of a cell for people: "rtt40", with several runs "lab: rtt40". */
+void report_place(const struct report_set *set, const struct report_cell *cell, char *out, size_t cap);
+
+/* ---- the page (report_html.c) ------------------------------------------------------------------ */
+
+/* Text for HTML: markup escaped, control characters as U+FFFD. */
+void report_html_text(FILE *out, const char *text);
+/* The whole page from the template, the plots in dir inlined. 0, or -errno with err filled. */
+int report_html(FILE *out, struct report_set *set, const struct report_figures *figures, const char *dir,
+                char err[CAMPAIGN_ERROR_LEN]);
+
+/* Writes report.html and plots/ into out_dir, in whole or not at all. 0, or -errno with err filled. */
+int report_write(struct report_set *set, const char *out_dir, char err[CAMPAIGN_ERROR_LEN]);
+
 #endif

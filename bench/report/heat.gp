@@ -1,0 +1,28 @@
+# Success, NAT a down and NAT b across. Blocks: cells (x, y, percent, text, dark ground), names across, names down.
+# The caller also sets: cols, rows, text (px), left, bottom (px), title.
+load "common.gp"
+# Cividis (Nunez, Anderton, Renslow 2018): even steps of luminance, and the same for colour-blind readers.
+set palette defined (0 "#00224e", 0.125 "#1a386f", 0.25 "#434e6c", 0.375 "#61656f", 0.5 "#7d7c78", \
+    0.625 "#9b9476", 0.75 "#bcae6c", 0.875 "#dfcb57", 1 "#fee838")
+set cbrange [0:100]
+set lmargin at screen 1.0 * left / wd
+set rmargin at screen 1 - 64.0 / wd
+set bmargin at screen 1.0 * bottom / ht
+set tmargin at screen 1 - 34.0 / ht
+set xrange [-0.5:cols - 0.5]
+set yrange [rows - 0.5:-0.5]
+names = sprintf(",%d", text < 12 ? 11 : 12)
+numbers = sprintf(",%d", text)
+set xtics rotate by 90 right scale 0 font names
+set ytics scale 0 font names
+unset grid
+set title title font ",13"
+set colorbox user origin screen 1 - 52.0 / wd, screen 1.0 * bottom / ht size screen 10.0 / wd, screen 1 - (bottom + 34.0) / ht
+set cbtics (0, 25, 50, 75, 100) scale 0 font ",10"
+set cblabel "success, %" font ",10" offset -1, 0
+set style fill solid 1 border lc rgb "#ffffff"
+ink(dark) = dark > 0.5 ? 0xfefefe : 0x010101
+plot data index 1 using 1:(0):(""):xtic(2) with labels notitle, \
+    data index 2 using (0):1:(""):ytic(2) with labels notitle, \
+    data index 0 using 1:2:(0.5):(0.5):3 with boxxyerror fillcolor palette notitle, \
+    data index 0 using 1:2:4:(ink($5)) with labels font numbers tc rgb variable notitle
