@@ -73,7 +73,7 @@ CPPFLAGS += -D_GNU_SOURCE -I.
 ALL_CFLAGS = -std=gnu11 $(WARNINGS) $(CFLAGS) -MMD -MP
 objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 
-.PHONY: all bench test unit cli lab lint asan perf hlog-check slurm-check fuzz fuzz-seeds install uninstall clean deps deps-dev need-build
+.PHONY: all bench test unit cli lab lint asan perf hlog-check slurm-check report-check fuzz fuzz-seeds install uninstall clean deps deps-dev need-build
 all: $(BINS) $(PAGES)
 
 # The toolchain may be missing on a fresh machine: say so instead of failing on the first file.
@@ -140,7 +140,9 @@ $(foreach t,$(wildcard tests/dev/*.c),$(eval $(call test_rule,$(t),dev)))
 CAMPAIGN ?= quick
 bench: deps
 	$(Q)$(MAKE) --no-print-directory all
-	$(Q)$(BUILD)/bin/bench run bench/campaigns/$(CAMPAIGN).ini
+	$(Q)out=results/$(CAMPAIGN)-$$(date -u +%Y%m%dT%H%M%SZ); status=0; \
+	  $(BUILD)/bin/bench run bench/campaigns/$(CAMPAIGN).ini --out $$out || status=$$?; \
+	  [ $$status = 1 ] || $(BUILD)/bin/bench report $$out || status=1; exit $$status
 
 test: deps
 	$(Q)$(MAKE) --no-print-directory all unit-programs
@@ -167,6 +169,11 @@ hlog-check: $(BUILD)/dev/hlog
 # For development: a campaign as an array job on a Slurm of one node, started for it; needs slurm-wlm and munge.
 slurm-check: all
 	$(Q)BUILD=$(BUILD) tests/dev/slurm-check
+
+# For development: a report opened in a browser, light and dark; fails on what its console complains of. Needs chromium.
+REPORT ?= $(BUILD)/report-check/results
+report-check: all
+	$(Q)BUILD=$(BUILD) tests/dev/report-check $(REPORT)
 
 # Seed corpora run through every fuzz target in `make test`; `make fuzz` searches on with clang's libFuzzer.
 FUZZ_SECONDS ?= 60
@@ -197,6 +204,8 @@ install: all
 	install -d $(DESTDIR)$(PREFIX)/share/punchbench/scripts
 	install -m 755 bench/scripts/shards-* $(DESTDIR)$(PREFIX)/share/punchbench/scripts
 	install -m 644 bench/scripts/shards.bash $(DESTDIR)$(PREFIX)/share/punchbench/scripts
+	install -d $(DESTDIR)$(PREFIX)/share/punchbench/report
+	install -m 644 bench/report/*.gp bench/report/*.tsv bench/report/*.css bench/report/*.html $(DESTDIR)$(PREFIX)/share/punchbench/report
 	install -d $(DESTDIR)$(MANDIR)/man1 $(DESTDIR)$(MANDIR)/man5
 	install -m 644 $(patsubst %,$(BUILD)/install/man/%,$(filter %.1,$(MANUALS))) $(DESTDIR)$(MANDIR)/man1
 	install -m 644 $(patsubst %,$(BUILD)/install/man/%,$(filter %.5,$(MANUALS))) $(DESTDIR)$(MANDIR)/man5
@@ -212,9 +221,9 @@ clean:
 # ---- packages (Debian names) ---------------------------------------------------------------------
 
 PACKAGES_BUILD := gcc libc6-dev make pkg-config git liburing-dev libjansson-dev libssl-dev libmnl-dev libinih-dev zlib1g-dev
-PACKAGES_RUN   := nftables slirp4netns passt
+PACKAGES_RUN   := nftables gnuplot-nox slirp4netns passt
 PACKAGES_TEST  := libcmocka-dev bats iproute2 jq procps util-linux netcat-openbsd mandoc parallel
-PACKAGES_DEV   := clang clang-format clang-tidy libclang-rt-14-dev cppcheck shellcheck valgrind coturn nodejs npm slurm-wlm munge
+PACKAGES_DEV   := clang clang-format clang-tidy libclang-rt-14-dev cppcheck shellcheck valgrind coturn nodejs npm chromium fonts-dejavu-core slurm-wlm munge
 deps:
 	$(Q)tests/deps $(PACKAGES_BUILD) $(PACKAGES_RUN) $(PACKAGES_TEST)
 deps-dev: deps

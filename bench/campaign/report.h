@@ -185,6 +185,8 @@ struct report_figure {
     char id[REPORT_ID_LEN]; /* of its files: ID.svg, ID.tsv */
     char script[16];        /* in bench/report */
     char params[1024];      /* gnuplot assignments; numbers, and names that report_plain() made */
+    const char *group;      /* a heading over it and what follows; NULL: none */
+    bool wide;              /* a large matrix: two of them share the page's width */
     char caption[256];      /* plain text */
 };
 

@@ -117,8 +117,6 @@ static void replace(char *line, size_t cap, const char *from, const char *to)
 static void inline_line(struct page *p, char *line, size_t cap, size_t number)
 {
     char to[64];
-    if (strncmp(line, "<rect x=\"0\" y=\"0\"", 17) == 0 || strstr(line, "<desc>") || strstr(line, "<title>"))
-        replace(line, cap, "<title>", "<title hidden>");
     if (strncmp(line, "<rect x=\"0\" y=\"0\"", 17) == 0 || strncmp(line, "<desc>", 6) == 0 ||
         strncmp(line, "<title", 6) == 0)
         return;
@@ -161,15 +159,30 @@ static void inline_svg(struct page *p, size_t number)
     fclose(in);
 }
 
+static void put_group(struct page *p, const char *group, bool first)
+{
+    raw(p, first ? "" : "</div>\n");
+    if (group) {
+        raw(p, "<h3>");
+        text(p, "%s", group);
+        raw(p, "</h3>\n");
+    }
+    raw(p, "<div class=\"figures\">\n");
+}
+
 static void put_figures(struct page *p, enum report_section section, const char *none)
 {
+    const char *group = NULL;
     size_t n = 0;
     for (size_t i = 0; i < p->figures->n; i++) {
         const struct report_figure *f = &p->figures->list[i];
         if (f->section != section)
             continue;
-        raw(p, n++ ? "" : "<div class=\"figures\">\n");
-        raw(p, "<figure>\n");
+        if (n == 0 || f->group != group)
+            put_group(p, f->group, n == 0);
+        group = f->group;
+        n++;
+        raw(p, f->wide ? "<figure class=\"wide\">\n" : "<figure>\n");
         inline_svg(p, i);
         raw(p, "<figcaption>");
         text(p, "%s", f->caption);

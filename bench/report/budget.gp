@@ -1,6 +1,6 @@
 # Success against the budget, holes times probes, and what the plans predicted. A block a series: its name; then budget,
-# percent, lo, hi (measured) or budget, percent (predicted). The caller also sets: n, kinds (a digit a series: 0 TCP
-# measured, 1 TCP predicted, 2 and 3 UDP), title.
+# percent, lo, hi (measured) or budget, percent (predicted). The caller also sets: n, blocks (a letter a series: T TCP
+# measured, t TCP predicted, U and u UDP), title.
 load "common.gp"
 set title title font ",12"
 set logscale x
@@ -10,10 +10,22 @@ set format x "%g"
 set xlabel "holes x probes"
 set ylabel "success, %"
 set key below left Left reverse maxcols 2 samplen 3 font ",11"
-kind(i) = int(word(kinds, i + 1)) + 0
 set bars 0.6
-plot for [i=0:n - 1] data index i using 1:2 with lines lw (kind(i) % 2 ? 1.6 : 0) dt (kind(i) < 2 ? 1 : 2) \
-        lc rgb (kind(i) % 2 ? colour(kind(i) / 2) : "#ffffff") title (kind(i) % 2 ? columnheader(1) : ""), \
-    for [i=0:n - 1] data index i using 1:2:(kind(i) % 2 ? $2 : $3):(kind(i) % 2 ? $2 : $4) with yerrorbars \
-        pt (kind(i) % 2 ? 0 : kind(i) < 2 ? 7 : 4) ps 0.7 lc rgb colour(kind(i) / 2) \
-        title (kind(i) % 2 ? "" : columnheader(1))
+# In `blocks`, what each is: T and U measured, t and u predicted.
+kind(i) = substr(blocks, i + 1, i + 1)
+measured(i) = kind(i) eq "T" || kind(i) eq "U"
+tcp(i) = kind(i) eq "T" || kind(i) eq "t"
+at(i) = tcp(i) ? 0 : 1
+stroke(i) = tcp(i) ? 1 : 2
+lines = ""
+points = ""
+do for [i=0:n - 1] {
+    if (measured(i)) { points = points . sprintf(" %d", i) } else { lines = lines . sprintf(" %d", i) }
+}
+# (The zeros keep word() from an empty list, which no curve is drawn of.)
+line(k) = int(word(lines . " 0", k))
+dots(k) = int(word(points . " 0", k))
+plot for [k=1:words(lines)] data index line(k) using 1:2 with lines lw 1.6 dt stroke(line(k)) \
+        lc rgb colour(at(line(k))) title columnheader(1), \
+    for [k=1:words(points)] data index dots(k) using 1:2:3:4 with yerrorbars pt (tcp(dots(k)) ? 7 : 4) ps 0.7 \
+        lc rgb colour(at(dots(k))) title columnheader(1)

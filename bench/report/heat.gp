@@ -1,5 +1,5 @@
 # Success, NAT a down and NAT b across. Blocks: cells (x, y, percent, text, dark ground), names across, names down.
-# The caller also sets: cols, rows, text (px), left, bottom (px), title.
+# The caller also sets: cols, rows, bar (whether there is room for a scale), text (px), left, bottom (px), title.
 load "common.gp"
 # Cividis (Nunez, Anderton, Renslow 2018): even steps of luminance, and the same for colour-blind readers.
 set palette defined (0 "#00224e", 0.125 "#1a386f", 0.25 "#434e6c", 0.375 "#61656f", 0.5 "#7d7c78", \
@@ -17,9 +17,10 @@ set xtics rotate by 90 right scale 0 font names
 set ytics scale 0 font names
 unset grid
 set title title font ",13"
-set colorbox user origin screen 1 - 52.0 / wd, screen 1.0 * bottom / ht size screen 10.0 / wd, screen 1 - (bottom + 34.0) / ht
+if (bar) set colorbox user origin screen 1 - 52.0 / wd, screen 1.0 * bottom / ht size screen 10.0 / wd, screen 1 - (bottom + 34.0) / ht
 set cbtics (0, 25, 50, 75, 100) scale 0 font ",10"
 set cblabel "success, %" font ",10" offset -1, 0
+if (!bar) unset colorbox
 set style fill solid 1 border lc rgb "#ffffff"
 ink(dark) = dark > 0.5 ? 0xfefefe : 0x010101
 plot data index 1 using 1:(0):(""):xtic(2) with labels notitle, \
