@@ -11,5 +11,5 @@ set xlabel "time to connect, ms"
 set ylabel "connected, % of all trials"
 set key at screen 70.0 / wd, screen (17.0 * keyrows + 6) / ht left top horizontal maxcols across maxrows keyrows Left reverse samplen 4 font ",11"
 set bmargin at screen (17.0 * keyrows + 62) / ht
-set tmargin at screen 1 - 30.0 / ht
+set tmargin at screen 1 - 36.0 / ht
 plot for [i=0:n - 1] data index i using 1:2 with steps lw 2 lc rgb colour(i) dt dash(i) title columnheader(1)
