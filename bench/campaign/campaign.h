@@ -6,7 +6,9 @@
  *   blocks.c   cells -> ranges of trials, shards (pure)
  *   link.c     [link] -> each host's access link (pure)
  *   side.c     HOME@CARRIER                              hosts.c    the hosts of a cell, and their NATs
- *   worker.c   one range of one cell's trials, in a lab     coordinator.c   the workers, and the only writer
+ *   worker.c   one range of one cell's trials, in a lab (program.c, peers.c, exec.c; worker.h)
+ *   coordinator.c   the workers, and the only writer
+ *   exec_config.c   the keys of `use = exec` (pure)         shell.c    a command in a host, and what it is told
  *   results.c  the folder: run.json, trials.jsonl           resume.c   what a folder already has
  *   folder.c   a folder, without its campaign file
  *   summary.c  summary.csv, the table, the expectations     hlog.c     latency.hlog
@@ -62,6 +64,42 @@ const struct campaign_technique *campaign_techniques(void);
 
 #define CAMPAIGN_OPTIONS_LEN 256
 
+enum campaign_end { CAMPAIGN_A, CAMPAIGN_B, CAMPAIGN_S, CAMPAIGN_ENDS };
+
+#define CAMPAIGN_COMMAND_LEN  4096
+#define CAMPAIGN_PATTERN_LEN  256
+#define CAMPAIGN_MAX_STATUSES 8
+
+enum campaign_start { CAMPAIGN_START_UNSET, CAMPAIGN_TOGETHER, CAMPAIGN_A_FIRST, CAMPAIGN_B_FIRST };
+/* Whether s is started afresh for each trial (the default), or once for a range of a cell's trials. */
+enum campaign_starts { CAMPAIGN_STARTS_UNSET, CAMPAIGN_STARTS_ANEW, CAMPAIGN_STARTS_ONCE };
+
+/* `use = exec`: anybody's pair of commands. By CAMPAIGN_A, CAMPAIGN_B and CAMPAIGN_S, where it says so. */
+struct campaign_exec {
+    bool used;                                       /* something was set */
+    char run[CAMPAIGN_ENDS][CAMPAIGN_COMMAND_LEN];   /* for /bin/sh; s: "" = no server */
+    char ready[CAMPAIGN_ENDS][CAMPAIGN_PATTERN_LEN]; /* POSIX ERE on a line of output; "" = none */
+    char success[2][CAMPAIGN_PATTERN_LEN];           /* "" = this side is not asked */
+    enum campaign_start start;
+    uint64_t delay_ns; /* of the second one, after the first one was started, and is ready */
+    enum campaign_starts server;
+    uint64_t timeout_ns;                    /* 0 = the campaign's */
+    const char *transport;                  /* "tcp" or "udp"; static */
+    uint8_t gave_up[CAMPAIGN_MAX_STATUSES]; /* exit statuses that mean that the attempt failed, not the program */
+    size_t n_gave_up;
+};
+
+/* KEY = VALUE of a [technique LABEL] section with `use = exec`; `more`: an indented line that goes on with the key
+ * before. -ENOENT for a key that exec has not; -EINVAL with err filled (without a place). */
+int campaign_exec_set(struct campaign_exec *e, const char *key, const char *value, bool more,
+                      char err[CAMPAIGN_ERROR_LEN]);
+/* Whether all that must be given is, and fits together. 0, or -EINVAL with err filled. */
+int campaign_exec_check(const struct campaign_exec *e, char err[CAMPAIGN_ERROR_LEN]);
+/* The keys, with commas between them; static. */
+const char *campaign_exec_keys(void);
+/* For run.json. New reference. */
+json_t *campaign_exec_json(const struct campaign_exec *e);
+
 /* What a campaign names: NAME or NAME:MODE, or a section [technique LABEL] that gives one of them options. */
 struct campaign_choice {
     const struct campaign_technique *technique;
@@ -69,16 +107,21 @@ struct campaign_choice {
     char label[48];                     /* in cell names: "simopen", "portspray-punch", "none" */
     char options[CAMPAIGN_OPTIONS_LEN]; /* separated by blanks; of role a's program, what each side has for itself of
                                            both */
+    struct campaign_exec exec;          /* technique exec only */
 };
 
-/* The sections [technique LABEL], with the keys `use` (NAME or NAME:MODE) and `options`. */
+/* "tcp" or "udp"; static. */
+const char *campaign_choice_transport(const struct campaign_choice *choice);
+
+/* The sections [technique LABEL], with the keys `use` (NAME or NAME:MODE) and `options`, or those of exec. */
 struct campaign_variants {
     struct campaign_choice list[CAMPAIGN_MAX_TECHNIQUES]; /* technique NULL: `use` has not come yet */
     size_t n;
 };
 
-/* These give 0, or -EINVAL with what is wrong, without a place, in err. */
-int campaign_variant_set(struct campaign_variants *v, const char *label, const char *key, const char *value,
+/* These give 0, or -EINVAL with what is wrong, without a place, in err. `more`: an indented line that goes on with the
+ * key before. */
+int campaign_variant_set(struct campaign_variants *v, const char *label, const char *key, const char *value, bool more,
                          char err[CAMPAIGN_ERROR_LEN]);
 /* A label of a section, or else what campaign_choice_parse() takes. */
 int campaign_variant_resolve(const struct campaign_variants *v, const char *text, struct campaign_choice *out,
@@ -112,8 +155,6 @@ struct campaign_expect {
 };
 
 /* ---- links (link.c; pure) -------------------------------------------------------------------- */
-
-enum campaign_end { CAMPAIGN_A, CAMPAIGN_B, CAMPAIGN_S, CAMPAIGN_ENDS };
 
 #define CAMPAIGN_LINK_KEYS 10
 #define CAMPAIGN_LINK_NAME 40
@@ -408,11 +449,13 @@ void campaign_progress_hide(struct campaign_progress *p);
 struct campaign_hosts {
     struct lab *lab;
     struct lab_host *a, *b, *s;
+    bool ipv6;
+    const char *outside[CAMPAIGN_ENDS]; /* the address that the internet sees, of a pool the first; static */
 };
 
-/* Where rendezvous runs: two ports of host s's first address, and its second address. */
+/* Where rendezvous runs: two ports of host s's first address, and its second address; the first address alone. */
 struct campaign_server {
-    const char *listen, *listen_2, *alternate;
+    const char *listen, *listen_2, *alternate, *addr;
 };
 const struct campaign_server *campaign_server_of(bool ipv6);
 /* On each of the two addresses; a technique asks for as many as it wants. */
@@ -437,6 +480,8 @@ struct campaign_restarts {
 bool campaign_restarts_any(const struct campaign_link *link);
 void campaign_restarts_init(struct campaign_restarts *r, struct loop *loop, const struct campaign_hosts *hosts,
                             const struct campaign_link *link);
+/* The trial starts at start_ns: its restarts are then due. */
+void campaign_restarts_begin(struct campaign_restarts *r, uint64_t start_ns);
 /* A line of `rendezvous --starts`: true when it tells of a start, and of nothing else; the trial's restarts are then
  * due. */
 bool campaign_restarts_line(struct campaign_restarts *r, const char *line, size_t len);
@@ -444,6 +489,23 @@ bool campaign_restarts_line(struct campaign_restarts *r, const char *line, size_
 const char *campaign_restarts_explain(int err);
 /* The trial is over: what did not come in time does not come. */
 void campaign_restarts_stop(struct campaign_restarts *r);
+
+/* shell.c: a command in a host */
+
+struct campaign_shell {
+    const struct campaign_hosts *hosts;
+    enum campaign_end end;   /* where */
+    const char *command;     /* for /bin/sh -c */
+    const char *program_dir; /* our own programs' */
+    uint64_t trial, seed;
+    uint64_t timeout_ns;
+    int fd_in, fd_out, fd_err; /* as in struct lab_command */
+    struct lab_group *group;   /* as there */
+};
+
+/* Starts it, with what it has to know in its environment: PUNCHBENCH_ROLE, ... (the README lists them). As lab_spawn().
+ */
+int campaign_shell_start(const struct campaign_shell *shell, pid_t *pid, int *pidfd);
 
 /* pcap.c: what passes the hosts' interfaces, on request */
 

@@ -25,7 +25,7 @@ enum {
     KEY_SEED,
 };
 
-enum { HOST_A, HOST_B, HOST_S, HOSTS };
+enum { HOST_A = CAMPAIGN_A, HOST_B = CAMPAIGN_B, HOST_S = CAMPAIGN_S, HOSTS = CAMPAIGN_ENDS };
 
 struct options {
     const char *nat_a, *nat_b;
@@ -205,9 +205,17 @@ static void program_ended(struct loop_op *op, int res)
 static int start_program(struct show *s, int i)
 {
     struct running *p = &s->programs[i];
-    const char *argv[] = {"/bin/sh", "-c", s->options->run[i], NULL};
-    struct lab_command cmd = {argv, STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO};
-    int res = lab_spawn(s->hosts.lab, host_of(s, i), &cmd, &p->pid, &p->pidfd);
+    char dir[PATH_MAX] = "";
+    campaign_program_dir(dir);
+    struct campaign_shell shell = {.hosts = &s->hosts,
+                                   .end = (enum campaign_end)i,
+                                   .command = s->options->run[i],
+                                   .program_dir = dir,
+                                   .seed = s->options->seed,
+                                   .fd_in = STDIN_FILENO,
+                                   .fd_out = STDOUT_FILENO,
+                                   .fd_err = STDERR_FILENO};
+    int res = campaign_shell_start(&shell, &p->pid, &p->pidfd);
     if (res < 0) {
         base_error("%s's command could not be started: %s", p->name, strerror(-res));
         return res;

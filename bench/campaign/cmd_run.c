@@ -154,7 +154,10 @@ static int check_programs(const struct plan *p)
 {
     char path[PATH_MAX];
     for (size_t i = 0; i <= p->config.n_techniques; i++) {
-        const char *name = i < p->config.n_techniques ? p->config.techniques[i].technique->program : "rendezvous";
+        const struct campaign_choice *choice = i < p->config.n_techniques ? &p->config.techniques[i] : NULL;
+        const char *name = choice ? choice->technique->program : "rendezvous";
+        if (choice && choice->exec.used)
+            continue;
         if ((size_t)snprintf(path, PATH_MAX, "%s/%s", p->program_dir, name) >= PATH_MAX || access(path, X_OK) < 0) {
             base_error("the program %s is not beside this one, in %s: build or install all of them", name,
                        p->program_dir);

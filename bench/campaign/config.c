@@ -59,6 +59,7 @@ struct reading {
     struct campaign_variants variants;
     struct campaign_link *link; /* whose section this is */
     char section[64];           /* of that link, as inih tells it */
+    bool comment;               /* this line has one behind its value */
     struct campaign_config *config;
     char *err; /* the first error wins */
     bool failed;
@@ -382,7 +383,14 @@ static const char *label_of_section(const char *section)
 static int set_variant(struct reading *r, const char *label, const char *name, const char *value)
 {
     char why[CAMPAIGN_ERROR_LEN];
-    return campaign_variant_set(&r->variants, label, name, value, why) < 0 ? refuse(r, r->line, "%s", why) : 0;
+    /* A shell's ';' would end the command without a word. */
+    if (r->comment && strncmp(name, "run-", 4) == 0)
+        return refuse(r, r->line,
+                      "a ';' behind a blank begins a comment, and would cut '%.40s' short: write it without "
+                      "the blank",
+                      name);
+    return campaign_variant_set(&r->variants, label, name, value, r->indented, why) < 0 ? refuse(r, r->line, "%s", why)
+                                                                                        : 0;
 }
 
 static int resolve_techniques(struct reading *r)
@@ -453,6 +461,15 @@ static int on_key(void *user, const char *section, const char *name, const char 
     return key->set(r, value) == 0;
 }
 
+/* inih's rule: a ';' behind a blank. */
+static bool has_comment(const char *line)
+{
+    for (const char *at = strchr(line, ';'); at; at = strchr(at + 1, ';'))
+        if (at > line && isspace((unsigned char)at[-1]))
+            return true;
+    return false;
+}
+
 /* Counts lines, which the packaged inih does not tell; and refuses to have one silently cut in two. */
 static char *next_line(char *buf, int size, void *user)
 {
@@ -462,6 +479,7 @@ static char *next_line(char *buf, int size, void *user)
         return NULL;
     r->line++;
     r->indented = isspace((unsigned char)*buf);
+    r->comment = has_comment(buf);
     if (*buf == '[')
         note_section(r, buf);
     if (!strchr(buf, '\n') && !feof(r->file)) {

@@ -274,7 +274,7 @@ static json_t *unmeasured_record(const struct coordinator *c, size_t cell, uint6
                              .seed = what->seed,
                              .technique = what->choice->technique->name,
                              .mode = what->choice->mode,
-                             .transport = what->choice->technique->transport,
+                             .transport = campaign_choice_transport(what->choice),
                              .predicted_p = NAN};
     return record_joint(&t, NULL, NULL);
 }

@@ -16,8 +16,8 @@ static union base_ep addr(const char *text)
 const struct campaign_server *campaign_server_of(bool ipv6)
 {
     static const struct campaign_server servers[2] = {
-        {"192.0.2.1:3478", "192.0.2.1:3479", "192.0.2.2"},
-        {"[2001:db8:5::1]:3478", "[2001:db8:5::1]:3479", "2001:db8:5::2"},
+        {"192.0.2.1:3478", "192.0.2.1:3479", "192.0.2.2", "192.0.2.1"},
+        {"[2001:db8:5::1]:3478", "[2001:db8:5::1]:3479", "2001:db8:5::2", "2001:db8:5::1"},
     };
     return &servers[ipv6];
 }
@@ -172,6 +172,15 @@ static int add_peers(struct plan *plan, struct lab_host *out[2], char err[LAB_ER
 
 /* ---- the three ------------------------------------------------------------------------------- */
 
+static void tell_addresses(const struct plan *plan, bool ipv6, struct campaign_hosts *out)
+{
+    int b = plan->shared ? 0 : 1; /* whose outermost NAT it is */
+    out->ipv6 = ipv6;
+    out->outside[CAMPAIGN_S] = campaign_server_of(ipv6)->addr;
+    out->outside[CAMPAIGN_A] = ipv6 ? peers[0].public6 : peers[0].public_addr;
+    out->outside[CAMPAIGN_B] = ipv6 ? peers[1].public6 : peers[b].public_addr;
+}
+
 int campaign_hosts_create(struct campaign_hosts *out, struct loop *loop, uint64_t seed,
                           const struct campaign_side *nat_a, const struct campaign_side *nat_b,
                           const struct campaign_link *link, char err[LAB_ERROR_LEN])
@@ -196,6 +205,7 @@ int campaign_hosts_create(struct campaign_hosts *out, struct loop *loop, uint64_
         res = ipv6 ? add_peers6(&plan, both, err) : add_peers(&plan, both, err);
     out->a = both[0];
     out->b = both[1];
+    tell_addresses(&plan, ipv6, out);
     if (res < 0)
         campaign_hosts_destroy(out);
     return res;

@@ -28,16 +28,21 @@ void campaign_restarts_init(struct campaign_restarts *r, struct loop *loop, cons
         loop_op_init(&r->ops[i], due, r);
 }
 
+void campaign_restarts_begin(struct campaign_restarts *r, uint64_t start_ns)
+{
+    for (size_t i = 0; i < 2; i++)
+        if (r->link->restarts[i].on && !r->ops[i].pending)
+            loop_timer(r->loop, &r->ops[i], start_ns + r->link->restarts[i].at_ns);
+}
+
 bool campaign_restarts_line(struct campaign_restarts *r, const char *line, size_t len)
 {
     const char *type;
     json_int_t in_ns;
     json_t *json = json_loadb(line, len, 0, NULL);
     bool start = json_unpack(json, "{s:s, s:I}", "type", &type, "in_ns", &in_ns) == 0 && strcmp(type, "start") == 0;
-    uint64_t now = base_now_ns();
-    for (size_t i = 0; start && in_ns >= 0 && i < 2; i++)
-        if (r->link->restarts[i].on && !r->ops[i].pending)
-            loop_timer(r->loop, &r->ops[i], now + (uint64_t)in_ns + r->link->restarts[i].at_ns);
+    if (start && in_ns >= 0)
+        campaign_restarts_begin(r, base_now_ns() + (uint64_t)in_ns);
     json_decref(json);
     return start;
 }

@@ -32,10 +32,12 @@ static json_t *techniques_json(const struct campaign_config *c)
     json_t *list = json_array();
     for (size_t i = 0; i < c->n_techniques; i++) {
         const struct campaign_choice *choice = &c->techniques[i];
-        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "label", choice->label, "technique",
-                                              choice->technique->name, "program", choice->technique->program,
-                                              "transport", choice->technique->transport, "mode", choice->mode,
-                                              "options", choice->options));
+        json_t *item = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "label", choice->label, "technique",
+                                 choice->technique->name, "program", choice->technique->program, "transport",
+                                 campaign_choice_transport(choice), "mode", choice->mode, "options", choice->options);
+        if (choice->exec.used)
+            json_object_set_new(item, "exec", campaign_exec_json(&choice->exec));
+        json_array_append_new(list, item);
     }
     return list;
 }

@@ -41,7 +41,7 @@ static void csv_row(FILE *out, const struct campaign_cell *cell, const struct ca
     struct record_interval w = record_wilson(t->outcomes[RECORD_OK], t->measured, RECORD_Z95);
     const struct campaign_choice *choice = cell->choice;
     fprintf(out, "%s,%s,%s,%s,%s,%s,%s,%.10g,%llu,%llu,", cell->name, cell->nat_a->name, cell->nat_b->name,
-            choice->technique->name, choice->mode, choice->technique->transport, cell->link->label,
+            choice->technique->name, choice->mode, campaign_choice_transport(choice), cell->link->label,
             (double)campaign_link_rtt(cell->link, CAMPAIGN_A, CAMPAIGN_B) / (double)BASE_NS_PER_MS,
             (unsigned long long)t->measured, (unsigned long long)t->outcomes[RECORD_OK]);
     if (t->measured)

@@ -22,6 +22,7 @@ static const struct campaign_technique table[] = {
     {"portspray", "portspray", "udp", "punch", portspray_modes,
      "UDP hole punching; punch: the classic one; against NATs whose ports move: window, random, full"},
     {"none", "portspray", "udp", "none", no_modes, "control: sends nothing, so nothing may connect"},
+    {"exec", "/bin/sh", "", PLAIN, no_modes, "any two commands; a section [technique LABEL] says which"},
     {NULL, NULL, NULL, NULL, NULL, NULL},
 };
 
@@ -118,7 +119,17 @@ static struct campaign_choice *variant_of(struct campaign_variants *v, const cha
     return variant;
 }
 
-int campaign_variant_set(struct campaign_variants *v, const char *label, const char *key, const char *value,
+static int variant_key(struct campaign_choice *variant, const char *key, const char *value, bool more,
+                       char err[CAMPAIGN_ERROR_LEN])
+{
+    int res = campaign_exec_set(&variant->exec, key, value, more, err);
+    if (res != -ENOENT)
+        return res;
+    return campaign_fail(-EINVAL, err, "[technique %s] has no key '%.40s'; use one of: use, options, %s",
+                         variant->label, key, campaign_exec_keys());
+}
+
+int campaign_variant_set(struct campaign_variants *v, const char *label, const char *key, const char *value, bool more,
                          char err[CAMPAIGN_ERROR_LEN])
 {
     struct campaign_choice *variant = variant_of(v, label, err), choice = {.technique = NULL};
@@ -126,7 +137,7 @@ int campaign_variant_set(struct campaign_variants *v, const char *label, const c
     if (!variant)
         return -EINVAL;
     if (!use && strcmp(key, "options") != 0)
-        return campaign_fail(-EINVAL, err, "[technique %s] has no key '%.40s'; use one of: use, options", label, key);
+        return variant_key(variant, key, value, more, err);
     if (use ? variant->technique != NULL : variant->options[0])
         return campaign_fail(-EINVAL, err, "[technique %s] has '%s' twice", label, key);
     if (!use && (!*value || strlen(value) >= sizeof(variant->options)))
@@ -142,6 +153,28 @@ int campaign_variant_set(struct campaign_variants *v, const char *label, const c
     return res;
 }
 
+static bool is_exec(const struct campaign_choice *choice)
+{
+    return strcmp(choice->technique->name, "exec") == 0;
+}
+
+static int check_variant(struct campaign_choice *variant, char err[CAMPAIGN_ERROR_LEN])
+{
+    char why[CAMPAIGN_ERROR_LEN - 100];
+    if (!is_exec(variant) && variant->exec.used)
+        return campaign_fail(-EINVAL, err, "[technique %s] has commands, which only 'use = exec' runs", variant->label);
+    if (!is_exec(variant))
+        return 0;
+    if (*variant->options)
+        return campaign_fail(-EINVAL, err, "[technique %s] has options: with 'use = exec' write them into the commands",
+                             variant->label);
+    variant->exec.used = true;
+    if (campaign_exec_check(&variant->exec, err) == 0)
+        return 0;
+    snprintf(why, sizeof(why), "%s", err);
+    return campaign_fail(-EINVAL, err, "[technique %s] %s", variant->label, why);
+}
+
 int campaign_variant_resolve(const struct campaign_variants *v, const char *text, struct campaign_choice *out,
                              char err[CAMPAIGN_ERROR_LEN])
 {
@@ -151,7 +184,17 @@ int campaign_variant_resolve(const struct campaign_variants *v, const char *text
         *out = v->list[i];
         if (!out->technique)
             return campaign_fail(-EINVAL, err, "[technique %s] needs 'use = NAME' or 'use = NAME:MODE'", text);
-        return 0;
+        return check_variant(out, err);
     }
-    return campaign_choice_parse(text, out, err);
+    int res = campaign_choice_parse(text, out, err);
+    if (res == 0 && is_exec(out))
+        return campaign_fail(-EINVAL, err,
+                             "technique exec needs a section [technique LABEL] with 'use = exec' and its commands; "
+                             "name that LABEL here");
+    return res;
+}
+
+const char *campaign_choice_transport(const struct campaign_choice *choice)
+{
+    return choice->exec.transport ? choice->exec.transport : choice->technique->transport;
 }

@@ -189,10 +189,19 @@ int lab_host_netns(const struct lab_host *host);
 /* The host's own address: behind its router, the private one. */
 const union base_ep *lab_host_addr(const struct lab_host *host);
 
+/* Programs that end together, daemons and whatever else they started included: a PID namespace of their own. */
+struct lab_group;
+/* 0, or -ENOMEM. */
+int lab_group_create(struct lab_group **out);
+/* Kills what still runs of it (SIGKILL), waits until all of it is gone, and frees it; NULL is none. */
+void lab_group_end(struct lab_group *group);
+
 /* How a program starts in a host. Descriptors of -1 mean /dev/null. */
 struct lab_command {
     const char *const *argv; /* NULL-terminated; argv[0] is searched in PATH */
     int fd_in, fd_out, fd_err;
+    char *const *env;        /* NAME=VALUE, added to our own environment, NULL-terminated; NULL = none */
+    struct lab_group *group; /* it leads a session of its own; NULL = the lab's, in our session */
 };
 
 /* Starts a program inside the host. It and all its descendants are killed when this process ends or the lab is

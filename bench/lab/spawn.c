@@ -130,6 +130,26 @@ void lab_spawner_stop(struct lab_spawner *s)
     *s = (struct lab_spawner){.pid_ns = -1, .lifeline = -1};
 }
 
+struct lab_group {
+    struct lab_spawner spawner;
+};
+
+int lab_group_create(struct lab_group **out)
+{
+    *out = calloc(1, sizeof(**out));
+    if (!*out)
+        return -ENOMEM;
+    lab_spawner_init(&(*out)->spawner);
+    return 0;
+}
+
+void lab_group_end(struct lab_group *group)
+{
+    if (group)
+        lab_spawner_stop(&group->spawner);
+    free(group);
+}
+
 /* ---- a child --------------------------------------------------------------------------------- */
 
 static void reset_signals(void)
@@ -177,6 +197,11 @@ static void __attribute__((noreturn)) child_main(int netns, const struct lab_com
     if (getppid() != parent && getppid() != 0)
         _exit(127);
     reset_signals();
+    /* "kill 0" in a stranger's script must not reach us. */
+    if (cmd->group)
+        setsid();
+    for (char *const *var = cmd->env; var && *var; var++)
+        putenv(*var);
     int res = setns(netns, CLONE_NEWNET) < 0 ? -errno : place_stdio(cmd);
     if (res == 0) {
         close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
@@ -245,7 +270,7 @@ static pid_t start(const struct lab_spawner *s, int netns, const struct lab_comm
 
 int lab_spawn_at(struct lab *lab, int netns, const struct lab_command *cmd, pid_t *pid, int *pidfd)
 {
-    struct lab_spawner *s = &lab->spawner;
+    struct lab_spawner *s = cmd->group ? &cmd->group->spawner : &lab->spawner;
     int res = tidy(s);
     pid_t child = res < 0 ? res : start(s, netns, cmd);
     if (child < 0)

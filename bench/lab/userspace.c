@@ -134,7 +134,7 @@ int lab_userspace_build(struct lab_host *host, char err[LAB_ERROR_LEN])
     if (res < 0)
         return res;
     make_args(host, &args);
-    const struct lab_command cmd = {args.argv, host->netns, -1, -1};
+    const struct lab_command cmd = {.argv = args.argv, .fd_in = host->netns, .fd_out = -1, .fd_err = -1};
     res = lab_spawn_at(host->lab, host->userspace.netns, &cmd, &pid, &host->userspace.pidfd);
     if (res == -ENOENT) {
         snprintf(err, LAB_ERROR_LEN, "the program %s is missing: install the package %s", args.argv[0],

@@ -250,7 +250,7 @@ static void a_missing_program_is_named(void **state)
 static int spawn_sh(struct world *w, struct lab_host *host, const char *script, int out, pid_t *pid, int *pidfd)
 {
     const char *argv[] = {"sh", "-c", script, NULL};
-    struct lab_command cmd = {argv, -1, out, STDERR_FILENO};
+    struct lab_command cmd = {.argv = argv, .fd_in = -1, .fd_out = out, .fd_err = STDERR_FILENO};
     return lab_spawn(w->lab, host, &cmd, pid, pidfd);
 }
 
@@ -259,7 +259,7 @@ static void programs_run_in_their_host(void **state)
     (void)state;
     struct world w = world_new("linux-strict", (struct lab_link){0});
     const char *nothing[] = {"/nonexistent/program", NULL};
-    struct lab_command bad = {nothing, -1, -1, -1};
+    struct lab_command bad = {.argv = nothing, .fd_in = -1, .fd_out = -1, .fd_err = -1};
     int ends[2], pidfd, status;
     char text[64] = "", want[64];
     struct stat st;
