@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # What synspray does with bad input and bad company, on loopback. Pins: a plan that exceeds the open-file limit and is
-# tried all the same, a peer that waits for ever, descriptors that pile up over many trials.
+# tried all the same, ports that others use taken for a peer's fault, a peer that waits for ever, descriptors that pile up over many trials.
 
 bats_require_minimum_version 1.5.0
 load ../helpers
@@ -36,6 +36,7 @@ one_line() {
 @test "bad values: one line each" {
     one_line "--window '30,-20': off, or LO,HI with LO not above HI" "${PEER[@]}" --window=30,-20
     one_line "--window '-1,70000'" "${PEER[@]}" --window=-1,70000
+    one_line "--window '-20'" "${PEER[@]}" --window=-20
     one_line "--ttl '0': off, auto or a number from 1 to 255 is needed" "${PEER[@]}" --ttl 0
     one_line "--ttl '256'" "${PEER[@]}" --ttl 256
     one_line "--holes '65536': auto or a number from 1 to 65535" "${PEER[@]}" --holes 65536
@@ -56,6 +57,38 @@ one_line() {
     [[ $stderr =~ "1000 holes need 1064 open files, but the opener's limit is 512: raise it with 'ulimit -n'" ]]
     echo "$output"
     jq -e '.outcome == "error" and .phase == "plan" and .a.errno_name == "EMFILE"' <<<"$output"
+    wait "$b" || true
+}
+
+@test "more holes than may be in flight: said before anything is sent" {
+    start_server
+    "${PEER[@]}" --role b --quiet 2>"$DIR/b.err" &
+    local b=$!
+    run --separate-stderr -2 timeout 30 "${PEER[@]}" --role a --holes 3000 --json
+    echo "$stderr"
+    [[ $stderr =~ "3000 holes are more than --entries 2000 allows in flight" ]]
+    jq -e '.outcome == "error" and .phase == "plan" and .a.errno_name == "E2BIG" and .errno_name == "E2BIG"
+        and (.a.packets // 0) == 0' <<<"$output"
+    wait "$b" || true
+}
+
+@test "privileged ports are refused, busy ones are an error of that side with its number" {
+    one_line "--ports '1023-2000': LO-HI is needed, both from 1024" "${PEER[@]}" --ports 1023-2000
+    start_server
+    local first port b
+    first=$(free_port)
+    for port in "$first" $((first + 1)); do
+        nc -l 127.0.0.1 "$port" 3>&- &
+        PIDS+=($!)
+    done
+    wait_for eval '[ "$(ss -Hltn "sport >= :$first and sport <= :$((first + 1))" | wc -l)" = 2 ]'
+    "${PEER[@]}" --role b --quiet 2>"$DIR/b.err" &
+    b=$!
+    run --separate-stderr -2 timeout 30 "${PEER[@]}" --role a --ports "$first-$((first + 1))" --json
+    echo "$output"
+    # Why it failed, and not what the other side was told of it.
+    jq -e '.outcome == "error" and .phase == "sample" and .errno_name == "EADDRINUSE"
+        and .a.errno_name == "EADDRINUSE" and .b.errno_name == "ECANCELED"' <<<"$output"
     wait "$b" || true
 }
 
