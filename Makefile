@@ -73,7 +73,7 @@ CPPFLAGS += -D_GNU_SOURCE -I.
 ALL_CFLAGS = -std=gnu11 $(WARNINGS) $(CFLAGS) -MMD -MP
 objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 
-.PHONY: all bench test unit cli lab lint asan perf hlog-check slurm-check report-check fuzz fuzz-seeds install uninstall clean deps deps-dev need-build
+.PHONY: all bench test unit cli lab lint asan perf valgrind hlog-check slurm-check report-check fuzz fuzz-seeds install uninstall clean deps deps-dev need-build
 all: $(BINS) $(PAGES)
 
 # The toolchain may be missing on a fresh machine: say so instead of failing on the first file.
@@ -161,6 +161,10 @@ asan:
 
 perf: all unit-programs
 	$(Q)BUILD=$(BUILD) tests/perf/run
+
+# For development: many trials in one process, under memcheck; TRIALS=1000 PROGRAMS=synspray say how many of what.
+valgrind: all
+	$(Q)BUILD=$(BUILD) tests/dev/valgrind
 
 # For development: latency logs against an independent implementation; needs node, npm and its registry.
 hlog-check: $(BUILD)/dev/hlog

@@ -1,6 +1,7 @@
 #!/usr/bin/env bats
 # What synspray does with bad input and bad company, on loopback. Pins: a plan that exceeds the open-file limit and is
-# tried all the same, ports that others use taken for a peer's fault, a peer that waits for ever, descriptors that pile up over many trials.
+# tried all the same, ports that others use taken for a peer's fault, a peer that waits for ever, descriptors that pile
+# up over many trials.
 
 bats_require_minimum_version 1.5.0
 load ../helpers
