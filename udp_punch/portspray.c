@@ -92,8 +92,15 @@ static bool waits_for_other(const struct portspray *s, unsigned attempt)
 {
     const struct peer_search *p = &s->plan.search;
     bool open = p->order == PEER_TOGETHER && p->ttl == PEER_TTL_OFF;
-    enum peer_order order = attempt > 0 && open ? PEER_PROBES_FIRST : p->order;
+    enum peer_order order = p->careful            ? peer_search_attempt(&s->plan, attempt).order
+                            : attempt > 0 && open ? PEER_PROBES_FIRST
+                                                  : p->order;
     return order == (s->opener ? PEER_PROBES_FIRST : PEER_HOLES_FIRST);
+}
+
+static void set_ttl(struct portspray *s, uint16_t ttl)
+{
+    s->ttl = ttl == PEER_TTL_AUTO ? -1 : ttl;
 }
 
 void portspray_attempt(struct portspray *s, unsigned n)
@@ -104,6 +111,8 @@ void portspray_attempt(struct portspray *s, unsigned n)
     s->round_begun = s->done = s->told_ready = s->told_spent = false;
     s->first_out_ns = s->other_ready_ns = s->quiet_ns = 0;
     s->n_batch = 0;
+    if (s->plan.search.careful)
+        set_ttl(s, peer_search_attempt(&s->plan, n).ttl);
 }
 
 static int copy_list(const struct peer_candidates *from, struct peer_candidates *to)
@@ -147,7 +156,7 @@ static int open_search(struct portspray *s)
     s->attempts = p->attempts;
     /* A second round is for lost packets. A hole is open when its packet has left the NAT, a probe has to arrive. */
     s->rounds = peer_option_number(o, "rounds", &rounds) ? (uint32_t)rounds : s->aiming ? 1 : 2;
-    s->ttl = p->ttl == PEER_TTL_AUTO ? -1 : p->ttl;
+    set_ttl(s, p->ttl);
     set_pace(s, o);
     portspray_attempt(s, 0);
     if (peer_trial_candidates(t)->n > 0)

@@ -63,7 +63,7 @@ static bool fill(struct portspray *s, uint64_t now)
 /* 0, or when to try again: a full buffer empties itself. */
 static uint64_t send_batch(struct portspray *s, uint64_t now)
 {
-    int sent = peer_udp_probe_many(s->trial, 0, s->batch, s->n_batch, s->ttl);
+    int sent = peer_udp_probe_many(s->trial, s->hole_socket, s->batch, s->n_batch, s->ttl);
     if (sent == -EAGAIN || sent == -ENOBUFS)
         return now + TURN_NS;
     if (sent < 0)

@@ -87,6 +87,8 @@ struct portspray {
 
     uint64_t other_ready_ns; /* the other side's first round is out; 0 = not yet */
     uint64_t quiet_ns;       /* when this attempt's last packet left */
+    unsigned hole_socket;    /* opener: what its holes are of */
+    bool resampling;         /* opener: where our NAT has that is not known yet */
     bool told_ready, told_spent;
     bool verified;
     uint64_t verified_ns;  /* base_now_ns() of the last path that was */

@@ -61,7 +61,8 @@ static bool read_ep(const uint8_t *note, size_t len, size_t *at, union base_ep *
 
 void portspray_tell_ready(struct portspray *s)
 {
-    if (s->told_ready)
+    /* Probes need to know which socket the holes are of. */
+    if (s->told_ready || s->resampling)
         return;
     s->told_ready = true;
     tell(s, NOTE_READY);
@@ -74,7 +75,11 @@ void portspray_spent(struct portspray *s)
     if (s->told_spent)
         return;
     s->told_spent = true;
-    int err = s->attempt + 1 < s->attempts ? peer_udp_resample(s->trial, true) : -ENOENT;
+    int err = -ENOENT;
+    if (s->attempt + 1 < s->attempts) {
+        int fresh = peer_udp_socket(s->trial);
+        err = fresh < 0 ? fresh : peer_udp_resample(s->trial, (unsigned)fresh);
+    }
     /* portspray_sampled() follows */
     if (err < 0 && err != -EBUSY)
         tell(s, NOTE_SPENT);
@@ -86,7 +91,7 @@ void portspray_rejoined(struct portspray *s)
     portspray_unverify(s);
     if (s->punch || s->opener) {
         s->opener_moved = true;
-        peer_udp_resample(s->trial, false); /* portspray_sampled() follows */
+        peer_udp_resample(s->trial, s->hole_socket); /* portspray_sampled() follows */
         return;
     }
     s->attempts = s->attempt + 1 + s->plan.search.attempts;
@@ -95,6 +100,18 @@ void portspray_rejoined(struct portspray *s)
 }
 
 /* ---- the opener ------------------------------------------------------------------------------ */
+
+/* A NAT that has refused probes at our port may have moved its holes to another one for good: a fresh socket has a port
+ * that nobody has been refused at. */
+static void take_other_socket(struct portspray *s)
+{
+    int fresh = s->plan.search.careful ? peer_udp_socket(s->trial) : 0;
+    unsigned socket = fresh > 0 ? (unsigned)fresh : s->hole_socket;
+    if (peer_udp_resample(s->trial, socket) < 0)
+        return;
+    s->hole_socket = socket;
+    s->resampling = socket > 0;
+}
 
 static void on_aim(struct portspray *s, const uint8_t *note, size_t len)
 {
@@ -114,21 +131,24 @@ static void on_aim(struct portspray *s, const uint8_t *note, size_t len)
         s->target = now[MOST_EPS - 1];
     peer_trial_count(s->trial, "aimed_anew", 1);
     portspray_attempt(s, attempt);
-    peer_udp_resample(s->trial, false);
+    take_other_socket(s);
     portspray_wake(s);
 }
 
 void portspray_sampled(struct portspray *s, const union base_ep *was, const union base_ep *eps, size_t n)
 {
+    s->resampling = false;
     if (s->verified) {
         s->told_spent = false;
         return;
     }
     if (s->punch || s->opener) {
-        bool moved = n > 0 && !base_ep_equal(was, &eps[n - 1]);
+        bool moved = n > 0 && (s->hole_socket > 0 || !base_ep_equal(was, &eps[n - 1]));
         if (n > 0 && (moved || !s->opener_moved))
             tell_eps(s, NOTE_TARGET, &eps[n - 1], NULL, 0);
         s->opener_moved = false;
+        if (s->first_out_ns)
+            portspray_tell_ready(s);
         return;
     }
     portspray_attempt(s, s->attempt + 1);

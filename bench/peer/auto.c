@@ -192,6 +192,8 @@ static void plan_retries(const struct deciding *d, const struct evidence *prober
         s->drift = peer_predict_drift(prober->facts, s->probes, &timing);
         s->wide = peer_search_alike(PEER_RANDOM_PORTS, peer_search_aim(0.99), files < s->entries ? files : s->entries);
     }
+    /* Over UDP the first one is the fast one. It fails where a NAT keeps a port for whom it has refused there. */
+    s->careful = !d->ways->tcp;
     fit_attempts(d, want);
     double miss = 1 - d->out->predicted_p;
     for (unsigned n = 1; n < s->attempts; n++)

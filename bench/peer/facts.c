@@ -386,10 +386,10 @@ static int get_run(const uint8_t *p, size_t len, union base_ep ep, struct peer_p
 
 /*
  * A search, in one field: opener, order, known, meet (a byte each), ttl, random_lo, random_hi (2 bytes each), holes,
- * probes, attempts, rate, entries (4 each), seed (8), drift (4, signed), wide (4); big-endian. Longer ones are of newer
- * versions.
+ * probes, attempts, rate, entries (4 each), seed (8), drift (4, signed), wide (4), careful (1); big-endian. Longer ones
+ * are of newer versions.
  */
-#define SEARCH_LEN 46
+#define SEARCH_LEN 47
 
 static void put_search(struct wire_writer *w, const struct peer_search *s)
 {
@@ -411,6 +411,7 @@ static void put_search(struct wire_writer *w, const struct peer_search *s)
     put_be(&p, s->seed, 8);
     put_be(&p, (uint32_t)s->drift, 4);
     put_be(&p, s->wide, 4);
+    put_be(&p, s->careful, 1);
     wire_put_bytes(w, F_SEARCH, buf, sizeof(buf));
     if (base_ep_is_set(&s->random_at))
         wire_put_ep(w, F_RANDOM_AT, &s->random_at);
@@ -450,6 +451,7 @@ static int get_search(const struct wire_reader *r, struct peer_search *s)
     s->seed = get_be(&p, 8);
     s->drift = (int32_t)(uint32_t)get_be(&p, 4);
     s->wide = (uint32_t)get_be(&p, 4);
+    s->careful = get_be(&p, 1) != 0;
     if (wire_get_bytes(r, F_RANDOM_AT, &at, &len) == 0 && wire_value_ep(at, len, &s->random_at) < 0)
         return -EBADMSG;
     return search_ok(s) ? 0 : -EBADMSG;

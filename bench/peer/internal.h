@@ -273,6 +273,7 @@ struct peer_trial {
     struct base_rng rng, port_rng;
     struct base_bucket throttle;
     uint16_t port;  /* registered, local */
+    bool last_only; /* the samples came as if only the last destination may answer */
     int reserve_fd; /* TCP: holds the port from choice to close */
 
     struct peer_facts ours, theirs;

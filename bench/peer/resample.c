@@ -116,7 +116,7 @@ static int make_targets(struct peer_resampler *r)
     return r->n ? 0 : -EDESTADDRREQ;
 }
 
-int peer_udp_resample(struct peer_trial *t, bool fresh)
+int peer_udp_resample(struct peer_trial *t, unsigned socket)
 {
     if (t->resampler)
         return -EBUSY;
@@ -124,14 +124,10 @@ int peer_udp_resample(struct peer_trial *t, bool fresh)
     if (!r)
         return -ENOMEM;
     r->trial = t;
+    r->socket = socket;
     r->rto_ns = t->peer->rtt_ns + t->peer->rtt_ns / 2 > RTO_MIN_NS ? t->peer->rtt_ns + t->peer->rtt_ns / 2 : RTO_MIN_NS;
     loop_op_init(&r->timer, timer_done, r);
     int err = make_targets(r);
-    if (err == 0 && fresh) {
-        int socket = peer_udp_socket(t);
-        err = socket < 0 ? socket : 0;
-        r->socket = socket < 0 ? 0 : (unsigned)socket;
-    }
     if (err < 0) {
         free(r);
         return err;

@@ -18,6 +18,8 @@
 /* With so many samples in when an answer is late, the rest is not waited for. With fewer, each missing one is asked
  * again on its own: some NATs let only the last destination answer. */
 #define ENOUGH 3
+/* Answers of many, at most, through a NAT that lets only the last destination answer. */
+#define FEW 2
 /* How fast others take ports shows only over time: of many samples a third is taken this much later. */
 #define MANY    8
 #define SPAN_NS (100 * BASE_NS_PER_MS)
@@ -51,6 +53,7 @@ struct peer_sampler {
     bool finished, closing, again;
     bool serial; /* one at a time */
     size_t n, asked;
+    size_t in_at_once; /* answers that had come when the others were asked again one by one */
     struct target targets[];
 };
 
@@ -137,6 +140,8 @@ static void finish(struct peer_sampler *s)
         return;
     s->finished = true;
     loop_cancel(s->trial->peer->loop, &s->timer);
+    /* Of many that were asked at once hardly one answered, but each that was asked alone. */
+    s->trial->last_only = s->serial && s->n >= MANY && s->in_at_once <= FEW && count_in(s) >= ENOUGH;
     peer_trial_sampled(s->trial, collect(s));
 }
 
@@ -286,6 +291,7 @@ static void tcp_connect(struct target *target)
 static void begin_serial(struct peer_sampler *s)
 {
     s->serial = true;
+    s->in_at_once = count_in(s);
     for (size_t i = 0; i < s->n && is_tcp(s); i++)
         if (!s->targets[i].done) {
             s->targets[i].waiting = true;

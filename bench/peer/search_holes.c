@@ -29,7 +29,10 @@ struct peer_search peer_search_attempt(const struct peer_plan *plan, unsigned n)
         s.holes = s.holes > wide ? s.holes : wide;
         s.probes = s.probes > wide ? s.probes : wide;
     }
-    if (n % 2 == 1) {
+    if (s.careful) {
+        s.order = PEER_HOLES_FIRST;
+        s.ttl = PEER_TTL_AUTO;
+    } else if (n % 2 == 1) {
         s.order = s.order == PEER_PROBES_FIRST ? PEER_HOLES_FIRST : PEER_PROBES_FIRST;
         s.ttl = PEER_TTL_OFF;
     }

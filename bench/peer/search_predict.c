@@ -74,6 +74,21 @@ struct predict_behaviour peer_predict_behaviour(const struct peer_facts *f)
     return s.behaviour;
 }
 
+/* Mapping by address shows a port or two in a trial: their range is seen over several. */
+static bool draws_few(const struct predict_behaviour *b)
+{
+    return b->mapping.value == PREDICT_MAPPING_AD && b->port_draws > 0 && b->ports.value != PREDICT_PORTS_SEQUENTIAL &&
+           b->ports.value != PREDICT_PORTS_PRESERVE;
+}
+
+static void add_draws(struct predict_behaviour *fresh, const struct predict_behaviour *learnt)
+{
+    fresh->port_min = learnt->port_min < fresh->port_min ? learnt->port_min : fresh->port_min;
+    fresh->port_max = learnt->port_max > fresh->port_max ? learnt->port_max : fresh->port_max;
+    fresh->port_draws += learnt->port_draws;
+    fresh->samples += learnt->samples;
+}
+
 void peer_predict_learn(const struct peer_facts *f, struct predict_behaviour *learnt)
 {
     struct predict_behaviour fresh = *learnt;
@@ -82,6 +97,12 @@ void peer_predict_learn(const struct peer_facts *f, struct predict_behaviour *le
         return;
     predict_classify(samples, f->n_samples, &fresh);
     free(samples);
+    if (draws_few(&fresh)) {
+        if (draws_few(learnt))
+            add_draws(&fresh, learnt);
+        *learnt = fresh;
+        return;
+    }
     bool was = learnt->ports.value == PREDICT_PORTS_SEQUENTIAL, is = fresh.ports.value == PREDICT_PORTS_SEQUENTIAL;
     if (was && is && learnt->step == fresh.step) {
         double keep = learnt->foreign_seconds > MEMORY_S ? MEMORY_S / learnt->foreign_seconds : 1;

@@ -174,6 +174,7 @@ struct peer_search {
     uint16_t random_lo, random_hi;
     uint64_t seed; /* of the draw */
     int32_t drift; /* ports that a sequence has moved on by the next attempt, at least; 0: no sequence */
+    bool careful;  /* later attempts: holes first, at a low time to live, so that no NAT is sent what it must refuse */
     uint32_t wide; /* later attempts: so many holes and probes at least, the holes drawn once the list ends; 0: no */
 };
 
@@ -424,8 +425,7 @@ int peer_udp_carrier(struct peer_trial *t, peer_carrier_fn *send, void *owner);
 /* A datagram came on that way. */
 void peer_udp_carried(struct peer_trial *t, unsigned carrier, const union base_ep *from, const uint8_t *buf,
                       size_t len);
-/* Asks S again where our NAT has the registered socket, or a fresh one. PEER_EVENT_SAMPLED follows once; 0, or -errno.
- */
-int peer_udp_resample(struct peer_trial *t, bool fresh);
+/* Asks S again where our NAT has a socket, by its number. PEER_EVENT_SAMPLED follows once; 0, or -errno. */
+int peer_udp_resample(struct peer_trial *t, unsigned socket);
 
 #endif

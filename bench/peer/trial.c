@@ -16,6 +16,8 @@
 
 /* New attempts beyond the rate that may go at once: one burst of a small search. */
 #define THROTTLE_BURST 64
+/* How sure it then is that a NAT lets only the last destination answer: nothing else is known to look like that. */
+#define LAST_ONLY_P 0.95
 /* Answered UDP paths are repeated every half RTT within these bounds, until one is agreed. */
 #define TICK_MIN_NS (10 * BASE_NS_PER_MS)
 #define TICK_MAX_NS (100 * BASE_NS_PER_MS)
@@ -398,6 +400,8 @@ void peer_trial_sampled(struct peer_trial *t, int err)
     t->ours.port_lo = t->peer->config.port_lo;
     t->ours.port_hi = t->peer->config.port_hi;
     t->ours.behaviour = t->peer->behaviour;
+    if (t->last_only && t->ours.behaviour.filtering.value == PREDICT_FILTERING_UNKNOWN)
+        t->ours.behaviour.filtering = (struct predict_belief){PREDICT_FILTERING_LAST, LAST_ONLY_P};
     peer_predict_learn(&t->ours, &t->peer->behaviour);
     list_private(t);
     int len = peer_facts_encode(&t->ours, body, sizeof(body) / 2);
