@@ -175,7 +175,6 @@ slurm-check: all
 	$(Q)BUILD=$(BUILD) tests/dev/slurm-check
 
 # For development: a report opened in a browser, light and dark; fails on what its console complains of. Needs chromium.
-REPORT ?= $(BUILD)/report-check/results
 report-check: all
 	$(Q)BUILD=$(BUILD) tests/dev/report-check $(REPORT)
 

@@ -123,6 +123,7 @@ static void inline_line(struct page *p, char *line, size_t cap, size_t number)
     replace(line, cap, "'black'", "'currentColor'");
     replace(line, cap, "\"black\"", "\"currentColor\"");
     replace(line, cap, "rgb(  0,   0,   0)", "currentColor");
+    replace(line, cap, "rgb(0,0,0)", "currentColor");
     snprintf(to, sizeof(to), "id='f%zu-gp", number);
     replace(line, cap, "id='gp", to);
     snprintf(to, sizeof(to), "href='#f%zu-gp", number);
