@@ -266,7 +266,7 @@ static int plan_roles(const struct predict_side *opener, const struct predict_si
     *out = (struct predict_plan){.way = PREDICT_MEET};
     if (stands_still(opener)) {
         err = plan_search(opener, prober, caps, out);
-        if (err < 0 || out->p >= caps->target)
+        if (err < 0 || out->p >= caps->target || caps->no_meet)
             return err;
     }
     err = plan_meet(opener, prober, caps, &meet);

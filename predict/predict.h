@@ -268,6 +268,7 @@ struct predict_caps {
     double hopeless;     /* below this probability the plan says infeasible: 0.01 */
     unsigned max_holes;  /* 2000 */
     unsigned max_probes; /* 2000 */
+    bool no_meet;        /* where one side's mapping stays, its holes leave from the registered port alone */
 };
 struct predict_caps predict_default_caps(void);
 

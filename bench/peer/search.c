@@ -392,6 +392,7 @@ static int choose_budget(const struct peer_facts *const sides[2], const struct p
         return 0;
     }
     caps.target = aim;
+    caps.no_meet = one_stays;
     caps.max_holes = limits && limits->holes && limits->holes < most ? limits->holes : most;
     caps.max_probes = limits && limits->probes && limits->probes < most ? limits->probes : most;
     int err = peer_predict_plan(sides[0], sides[1], opener, timing, &caps, &plan);

@@ -466,8 +466,9 @@ static void caps_are_checked(void **state)
     bad[3].target = NAN;
     for (int i = 0; i < 4; i++)
         assert_int_equal(predict_plan(&a.side, &a.side, -1, &bad[i], &plan), -EINVAL);
-    assert_int_equal(predict_plan(&a.side, &a.side, 2, &(struct predict_caps){0.99, 0.01, 10, 10}, &plan), -EINVAL);
-    assert_int_equal(predict_plan(&a.side, &a.side, 1, &(struct predict_caps){0.99, 0.01, 1, 1}, &plan), 0);
+    assert_int_equal(predict_plan(&a.side, &a.side, 2, &(struct predict_caps){0.99, 0.01, 10, 10, false}, &plan),
+                     -EINVAL);
+    assert_int_equal(predict_plan(&a.side, &a.side, 1, &(struct predict_caps){0.99, 0.01, 1, 1, false}, &plan), 0);
     assert_true(plan.opener == 1 && plan.holes == 1 && plan.probes == 1);
 }
 

@@ -1,0 +1,61 @@
+#!/usr/bin/env bats
+# needs: root
+# Mode auto with real sockets, over TCP and UDP. Pins: a way that does not fit the pair, a pair that is called hopeless
+# and is not, one that is tried and never had a chance, a retry that fails like the first attempt.
+
+bats_require_minimum_version 1.5.0
+load lab
+
+# campaign TRIALS TIMEOUT RTT TECHNIQUES PAIRS
+campaign() {
+    printf '[campaign]\nname = t\nseed = 5\ntrials = %s\ntimeout = %s\ntechniques = %s\npairs = %s\n[link]\nrtt = %s\n' \
+        "$1" "$2" "$4" "$5" "$3" >"$DIR/c.ini"
+    rm -rf "$DIR/out"
+    "$BIN/bench" run "$DIR/c.ini" --out "$DIR/out"
+}
+
+# each JQ: holds of the list of all trials; prints them where it does not.
+each() {
+    jq -e -s "length > 0 and ($1)" "$DIR/out/trials.jsonl" && return
+    jq -c '[.cell, .trial, .outcome, .predicted_p, .a.strategy, .b.strategy, .a.errors, .b.errors]' "$DIR/out/trials.jsonl"
+    return 1
+}
+
+@test "both transports go the way that fits the pair" {
+    run -0 campaign 2 3s 20ms "synspray:auto, portspray:auto" \
+        "linux-strict / port-restricted, open / linux-random, linux-strict / linux-random, linux-strict / sym-seq-quiet, sym-seq-still / sym-seq-still, linux-strict / mobile-sym-random"
+    each 'length == 24 and all(.[]; .outcome == "ok" and .mode == "auto" and .predicted_p > 0.9 and .a.strategy == .b.strategy)'
+    each 'def of(n): map(select(.cell | startswith(n)) | .a.strategy) | unique;
+        of("linux-strict/port-restricted/") == ["punch"] and of("open/linux-random/") == ["direct"]
+        and of("linux-strict/linux-random/") == ["random"] and of("linux-strict/sym-seq-quiet/") == ["predicted"]
+        and of("sym-seq-still/sym-seq-still/") == ["meet"] and of("linux-strict/mobile-sym-random/") == ["random"]'
+    # Where one endpoint is reachable nothing is sprayed.
+    each 'map(select(.cell | contains("/port-restricted/") or startswith("open/")) | .a.holes, .b.holes) | max < 40'
+}
+
+@test "simopen predicts a few ports from its one port, and gives up where it would take many" {
+    run -0 campaign 2 2s 20ms "simopen:auto" "linux-strict / sym-seq-quiet, linux-strict / port-restricted, linux-strict / linux-random"
+    each 'def of(n): map(select(.cell | contains(n)) | [.outcome, .a.strategy]) | unique;
+        of("/sym-seq-quiet/") == [["ok", "predicted"]] and of("/port-restricted/") == [["ok", "punch"]]
+        and of("/linux-random/") == [["infeasible", "infeasible"]]'
+}
+
+@test "what is hopeless is infeasible at once, and the control connects nobody" {
+    run -0 campaign 2 1s 20ms "synspray:auto, portspray:auto, none" "linux-random / linux-random, sym-random / mobile-sym-random"
+    each 'map(select(.mode == "auto")) | length == 8 and all(.[]; .outcome == "infeasible" and .predicted_p < 0.01
+        and .a.strategy == "infeasible" and (.a.packets // 0) == 0 and (.b.packets // 0) == 0)'
+    each 'map(select(.mode == "none")) | length == 4 and all(.[]; .outcome == "timeout")'
+    # Nothing left either NAT but samples and the connection to S.
+    each 'map(select(.mode == "auto") | .nats[].counters.out // 0) | max < 300'
+}
+
+@test "NATs that refuse probes and holes alike are overcome by a careful second attempt" {
+    run -0 campaign 10 4s 40ms "portspray:auto" "linux-rst / linux-random-rst"
+    each 'all(.[]; .outcome == "ok" and .predicted_p > 0.99) and any(.[]; .a.aimed_anew == 1)'
+}
+
+@test "a NAT that lets only the last destination answer is seen by the samples: one hole at a time" {
+    run -0 campaign 2 3s 20ms "portspray:auto, synspray:auto" "picky / sym-seq-still, picky / linux-random"
+    each 'all(.[]; .a.holes == null or .a.holes <= 4) and all(.[] | select(.cell | contains("linux-random")); .predicted_p < 0.1)'
+    each 'map(select(.cell | contains("sym-seq-still"))) | length == 4 and all(.[]; .outcome == "ok")'
+}
