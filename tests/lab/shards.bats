@@ -29,7 +29,8 @@ END
     "$BUILD/bin/bench" run c.ini --out whole --parallel 4 >/dev/null
     BENCH=$BUILD/bin/bench JOBS=2 run "$ROOT/bench/scripts/shards-parallel" 4 all c.ini --parallel 2
     [ "$status" = 0 ] || { echo "$output"; false; }
-    [ "$(ls all.shards | grep -c '^[1-4]$')" = 4 ]
+    local dirs=(all.shards/[1-4])
+    [ ${#dirs[@]} = 4 ]
     [ "$(jq -c '.merged | map(.shard.index)' all/run.json)" = '[1,2,3,4]' ]
     # Cell and trials; every pair here connects each time.
     cut -d, -f1,9,10,18-23 all/summary.csv | diff - <(cut -d, -f1,9,10,18-23 whole/summary.csv)
