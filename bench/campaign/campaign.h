@@ -12,7 +12,7 @@
  *   results.c  the folder: run.json, trials.jsonl           resume.c   what a folder already has
  *   folder.c   a folder, without its campaign file
  *   summary.c  summary.csv, the table, the expectations     hlog.c     latency.hlog
- *   progress.c the status line
+ *   pace.c     how many workers at once (pure)           progress.c the status line
  *   report*.c  what report, compare and check make of recorded results: report.h
  *   cmd_*.c    the subcommands                              main.c     dispatch
  */
@@ -367,6 +367,8 @@ typedef int campaign_write_fn(FILE *out, const void *what);
 int campaign_file_replace(const char *dir, const char *name, campaign_write_fn *write, const void *what);
 /* run.json. */
 int campaign_run_write(const char *dir, const json_t *run);
+/* Appends to the `loads` of a folder's run.json what the machine bore; takes the reference. 0, or -errno. */
+int campaign_run_add_load(const char *dir, json_t *load);
 
 /* Makes the folder with run.json and an empty trials.jsonl; or, to resume, opens one that is of the same campaign and
  * counts what is there into the tallies (one a cell). A torn last line is cut off. 0, or -errno with err filled. */
@@ -426,20 +428,47 @@ size_t campaign_summary_check(FILE *out, const struct campaign_config *config, c
 int campaign_hlog_write(const char *dir, uint64_t started_ms, const struct campaign_cell *cells,
                         const struct campaign_tally *tallies, size_t n);
 
+/* ---- how many at once (pace.c; pure) --------------------------------------------------------- */
+
+struct campaign_pace {
+    size_t min, max, limit; /* workers */
+    bool slow;              /* the limit has been too high */
+    size_t reports, late;   /* since it was judged; of those over their bound */
+    uint64_t solo_ns[CAMPAIGN_MAX_TECHNIQUES];
+};
+
+/* Begins with min. */
+void campaign_pace_init(struct campaign_pace *p, size_t min, size_t max);
+/* How late packets were (99th percentile) when a worker with that technique was alone; the most rules. */
+void campaign_pace_solo(struct campaign_pace *p, size_t technique, uint64_t late_ns);
+/* How late they were now, with so many workers. Moves the limit. */
+void campaign_pace_report(struct campaign_pace *p, size_t technique, uint64_t late_ns, size_t running);
+/* What is still as it should be. */
+uint64_t campaign_pace_bound(const struct campaign_pace *p, size_t technique);
+
 /* ---- progress (progress.c) ------------------------------------------------------------------- */
+
+/* Of one cell: trials that are left, and what those of this run took. */
+struct campaign_left {
+    size_t technique; /* of the campaign's list */
+    uint64_t left;    /* trials */
+    uint64_t chain;   /* of those, at least so many come one after the other */
+    uint64_t made, spent_ns;
+};
+
+/* Seconds until all are measured by so many workers; NAN: nothing is known yet. What a trial of a cell takes is the
+ * mean of its own, or else of its technique's, or else of all. Pure. */
+double campaign_eta(const struct campaign_left *cells, size_t n, size_t workers);
 
 struct campaign_progress {
     bool terminal;
     bool shown;
-    uint64_t begin_ns;
-    uint64_t total, before; /* trials; those that were there when we began */
 };
 
-void campaign_progress_init(struct campaign_progress *p, uint64_t total, uint64_t before);
-/* The status line as text: "312/960 trials, 16 cells running, 41 s left". Pure. */
-void campaign_progress_format(const struct campaign_progress *p, uint64_t done, size_t running, uint64_t now_ns,
-                              char *buf, size_t cap);
-void campaign_progress_show(struct campaign_progress *p, uint64_t done, size_t running);
+void campaign_progress_init(struct campaign_progress *p);
+/* The status line as text: "312/960 trials, 16 workers, about 41 s left". eta_s NAN: without the last. Pure. */
+void campaign_progress_format(uint64_t done, uint64_t total, size_t workers, double eta_s, char *buf, size_t cap);
+void campaign_progress_show(struct campaign_progress *p, const char *text);
 /* Takes the line away, so that something else can be printed. */
 void campaign_progress_hide(struct campaign_progress *p);
 
@@ -539,7 +568,8 @@ struct campaign_job {
 };
 
 /* What a worker writes: a line that begins with '{' is a joint record, one with '!' says what failed, '+' that its lab
- * stands and its programs run, and '#' how late the lab's packets were (99th percentile, ns). */
+ * stands and its programs run, and '#' how late the lab's packets were since the last such line (99th percentile, ns).
+ */
 #define CAMPAIGN_LINE_FAILED  '!'
 #define CAMPAIGN_LINE_STARTED '+'
 #define CAMPAIGN_LINE_LATE    '#'
@@ -559,14 +589,17 @@ struct campaign_run {
     struct campaign_results *results;
     struct loop *loop;
     size_t parallel; /* workers at once */
+    bool paced;      /* at most; how many is decided by how late packets are */
     /* what came of it */
     int signal;        /* stopped by it; 0 = ran to the end */
     int err;           /* stopped by an error, -errno; 0 = none */
     size_t unmeasured; /* cells with trials that could not be measured */
-    uint64_t late_ns;  /* how late the lab's packets were: the median over the jobs of their 99th percentiles */
+    uint64_t late_ns;  /* how late the lab's packets were: the median over the reports of their 99th percentiles */
+    size_t most;       /* workers at once */
+    json_t *load;      /* of run.json's `loads`; the caller's */
 };
 
-/* How many workers to run at once on this machine, of so many that there are to run. */
+/* The most workers to run at once on this machine, of so many that there are to run. */
 size_t campaign_auto_parallel(size_t ranges);
 /* Measures all that is missing. 0, or -errno when it had to stop (the reason has been said). */
 int campaign_coordinate(struct campaign_run *run);

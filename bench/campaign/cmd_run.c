@@ -43,7 +43,8 @@ static const struct argp_option option_table[] = {
     {"resume", KEY_RESUME, NULL, 0, "go on with what DIR has: measures exactly what is missing", 1},
     {"shard", KEY_SHARD, "I/N", 0, "only the I-th of N parts of the campaign, for one of N machines", 1},
     {"trials", KEY_TRIALS, "N", 0, "trials of each cell, instead of the file's", 2},
-    {"parallel", KEY_PARALLEL, "N", 0, "cells at once, or auto, instead of the file's", 2},
+    {"parallel", KEY_PARALLEL, "N", 0, "workers at once, or auto (as many as the machine bears), instead of the file's",
+     2},
     {"seed", KEY_SEED, "N", 0, "instead of the file's", 2},
     {"filter", KEY_FILTER, "GLOB", 0, "only the cells whose name (NAT-A/NAT-B/TECHNIQUE/LINK) matches", 2},
     {NULL, 0, NULL, 0, NULL, 0},
@@ -309,9 +310,10 @@ static int conclude(const struct plan *p, const struct campaign_run *run, bool c
     fflush(stdout);
     if (run->late_ns > LATE_NS)
         base_warn(
-            "the machine was busy: in half of the cells the lab's packets were at times %.1f ms late or more, which "
-            "is in the slow tail of the latencies; use --parallel with less than %zu",
-            (double)run->late_ns / (double)BASE_NS_PER_MS, run->parallel);
+            "the machine was busy: half of the time the lab's packets were at times %.1f ms late or more, which is "
+            "in the slow tail of the latencies; %s",
+            (double)run->late_ns / (double)BASE_NS_PER_MS,
+            run->paced ? "something else took its processors" : "use --parallel auto, or less");
     if (!complete && !run->err)
         say_how_to_resume(p, run);
     return complete && res == 0 && !violated && !run->unmeasured ? BASE_EXIT_OK : BASE_EXIT_FAILED;
@@ -349,9 +351,14 @@ static int measure(struct plan *p, struct loop *loop)
                                .pcap = p->options.common.pcap,
                                .results = &results,
                                .loop = loop,
-                               .parallel = parallel_of(p)};
+                               .parallel = parallel_of(p),
+                               .paced = p->config.parallel == 0};
     res = campaign_coordinate(&run);
     int status = conclude(p, &run, res == 0 && !run.signal);
+    if (run.load && !run.err && (res = campaign_run_add_load(results.dir, run.load)) < 0)
+        base_warn("%s/run.json: what the machine bore could not be added: %s", results.dir, strerror(-res));
+    else if (run.load && run.err)
+        json_decref(run.load);
     campaign_results_close(&results);
     campaign_give_back(results.dir);
     if (run.pcap.dir)

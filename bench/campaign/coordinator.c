@@ -19,18 +19,23 @@
 #include <unistd.h>
 
 #include "bench/campaign/campaign.h"
+#include "bench/hist/hist.h"
 
 /* Cells mostly wait for packets that are on their way: with twelve a core at RTT 40 ms a processor is idle for nine
- * tenths of the time, and median latencies are as with six. */
-#define WORKERS_PER_CPU 12
-#define ATTEMPTS        2
-#define STATUS_NS       (200 * BASE_NS_PER_MS)
+ * tenths of the time. More need more memory than they gain. */
+#define WORKERS_PER_CPU 24
+/* What is measured of a technique alone, before several are at once: so many trials, but not for longer than this. */
+#define SOLO_TRIALS 5
+#define SOLO_NS     (3 * BASE_NS_PER_S)
+#define ATTEMPTS    2
+#define STATUS_NS   (200 * BASE_NS_PER_MS)
 /* So many failed workers before the first record mean that nothing works here: the rest is not tried. */
 #define HOPELESS 4
 
 struct job {
     struct campaign_range range;
     unsigned attempt;
+    bool solo; /* it begins alone, to see how late packets are then */
     bool lost; /* not all of it was measured, and it is not tried again */
 };
 
@@ -45,6 +50,7 @@ struct slot {
     bool starting; /* it is still building its lab */
     bool refused;  /* its records are not to be trusted any more */
     int pidfd;
+    uint64_t since_ns; /* its start, or its last record */
     struct loop_op died_op;
     struct campaign_lines lines;
 };
@@ -55,20 +61,24 @@ struct coordinator {
     struct slot *slots;
     struct job *jobs; /* a queue: next to take, end */
     size_t next, end, cap;
+    size_t solo; /* so many in front begin alone */
     struct base_rng order;
     size_t running, starting, max_starting;
-    uint64_t *late; /* of each job that told */
-    size_t n_late;
-    uint64_t done;     /* trials in the file */
-    uint64_t proven;   /* of those, what workers measured in this run */
-    uint64_t failures; /* of workers */
-    bool *unmeasured;  /* by cell */
-    size_t *pending;   /* by cell: jobs that have not ended */
+    struct campaign_pace pace;
+    uint64_t alone_until_ns;                  /* for the job that is alone; 0: none is */
+    struct hist late;                         /* of all reports */
+    struct campaign_left *times;              /* by cell: what trials took */
+    uint64_t begin_ns, changed_ns, worker_ns; /* workers * time until changed_ns */
+    uint64_t done;                            /* trials in the file */
+    uint64_t proven;                          /* of those, what workers measured in this run */
+    uint64_t failures;                        /* of workers */
+    bool *unmeasured;                         /* by cell */
+    size_t *pending;                          /* by cell: jobs that have not ended */
     bool hopeless;
     bool over; /* no operation is started any more */
     int err;   /* why it had to stop */
     int signal_fd;
-    struct loop_op signal_op, status_op;
+    struct loop_op signal_op, status_op, alone_op;
     struct campaign_progress progress;
 };
 
@@ -162,8 +172,13 @@ static void take_record(struct slot *slot, char *line, size_t len)
         return;
     }
     line[len] = '\n';
-    if (keep_record(c, tally, &view, line, len + 1) == 0)
-        c->proven++;
+    if (keep_record(c, tally, &view, line, len + 1) < 0)
+        return;
+    uint64_t now = base_now_ns();
+    c->proven++;
+    c->times[slot->job.range.cell].made++;
+    c->times[slot->job.range.cell].spent_ns += now - slot->since_ns;
+    slot->since_ns = now;
 }
 
 static void slot_started(struct slot *slot)
@@ -172,11 +187,25 @@ static void slot_started(struct slot *slot)
     slot->starting = false;
 }
 
-static void take_lateness(struct coordinator *c, const char *text)
+static size_t technique_of(const struct coordinator *c, size_t cell)
 {
+    return (size_t)(c->run->cells[cell].choice - c->run->config->techniques);
+}
+
+static void take_lateness(struct slot *slot, const char *text)
+{
+    struct coordinator *c = slot->c;
+    size_t technique = technique_of(c, slot->job.range.cell);
     uint64_t late;
-    if (c->n_late < c->end && base_parse_u64(text, 0, UINT64_MAX, &late) == 0)
-        c->late[c->n_late++] = late;
+    if (base_parse_u64(text, 0, UINT64_MAX, &late) < 0)
+        return;
+    /* An hour is late enough. */
+    hist_record(&c->late, late < HIST_MAX_NS ? late : HIST_MAX_NS);
+    if (slot->job.solo)
+        campaign_pace_solo(&c->pace, technique, late);
+    else if (c->run->paced)
+        campaign_pace_report(&c->pace, technique, late, c->running);
+    fill_slots(c);
 }
 
 static void take_line(struct slot *slot, char *line, size_t len)
@@ -193,7 +222,7 @@ static void take_line(struct slot *slot, char *line, size_t len)
         fill_slots(c);
         break;
     case CAMPAIGN_LINE_LATE:
-        take_lateness(c, line + 1);
+        take_lateness(slot, line + 1);
         break;
     default:
         take_record(slot, line, len);
@@ -202,7 +231,6 @@ static void take_line(struct slot *slot, char *line, size_t len)
 
 /* ---- jobs ------------------------------------------------------------------------------------ */
 
-/* A place for a job, and one for the lateness that it will tell. */
 static int grow_jobs(struct coordinator *c)
 {
     size_t cap = c->cap ? c->cap * 2 : 64;
@@ -210,10 +238,6 @@ static int grow_jobs(struct coordinator *c)
     if (!jobs)
         return -ENOMEM;
     c->jobs = jobs;
-    uint64_t *late = realloc(c->late, cap * sizeof(*late));
-    if (!late)
-        return -ENOMEM;
-    c->late = late;
     c->cap = cap;
     return 0;
 }
@@ -225,7 +249,8 @@ static int add_job(struct coordinator *c, struct campaign_range range, unsigned 
         return res;
     /* Anywhere among those that wait: cells and their ranges are started in a random order, so that what drifts on
      * this machine does not line up with them. */
-    size_t at = c->next + (size_t)base_rng_below(&c->order, c->end - c->next + 1);
+    size_t begin = c->next > c->solo ? c->next : c->solo;
+    size_t at = begin + (size_t)base_rng_below(&c->order, c->end - begin + 1);
     c->jobs[c->end] = c->jobs[at];
     c->jobs[at] = (struct job){.range = range, .attempt = attempt};
     c->end++;
@@ -247,12 +272,37 @@ static int add_missing(struct coordinator *c, size_t cell, uint64_t from, uint64
     return res;
 }
 
+/* Brings a job of each technique to the front, with a few trials of it; the rest of its range waits. */
+static int plan_solo(struct coordinator *c)
+{
+    bool seen[CAMPAIGN_MAX_TECHNIQUES] = {false};
+    size_t front = 0;
+    for (size_t i = 0; i < c->end; i++) {
+        struct job job = c->jobs[i];
+        size_t technique = technique_of(c, job.range.cell);
+        if (seen[technique])
+            continue;
+        seen[technique] = true;
+        c->jobs[i] = c->jobs[front];
+        uint64_t few = job.range.count < SOLO_TRIALS ? job.range.count : SOLO_TRIALS;
+        c->jobs[front] = (struct job){.range = {job.range.cell, job.range.first, few}, .attempt = 1, .solo = true};
+        c->solo = ++front;
+        struct campaign_range rest = {job.range.cell, job.range.first + few, job.range.count - few};
+        if (rest.count > 0 && add_job(c, rest, 1) < 0)
+            return -ENOMEM;
+    }
+    return 0;
+}
+
 static int plan_jobs(struct coordinator *c)
 {
     int res = 0;
     base_rng_derive(&c->order, c->run->config->seed, "order", 0);
     for (size_t i = 0; res == 0 && i < c->run->n; i++)
         res = add_missing(c, i, 0, UINT64_MAX, 1);
+    /* With as few as may run at once in any case there is nothing to find out. */
+    if (res == 0 && c->run->paced && c->end > c->pace.min)
+        res = plan_solo(c);
     return res;
 }
 
@@ -386,6 +436,17 @@ static void __attribute__((noreturn)) worker_main(struct coordinator *c, const s
     _exit(campaign_worker_main(&work, fcntl(3, F_SETFD, FD_CLOEXEC) < 0 ? -1 : 3));
 }
 
+/* How many workers there were, weighed by time. */
+static void count_running(struct coordinator *c, int change)
+{
+    uint64_t now = base_now_ns();
+    c->worker_ns += c->running * (now - c->changed_ns);
+    c->changed_ns = now;
+    c->running += (size_t)change;
+    if (c->running > c->run->most)
+        c->run->most = c->running;
+}
+
 static void slot_check_end(struct slot *slot)
 {
     struct coordinator *c = slot->c;
@@ -394,7 +455,9 @@ static void slot_check_end(struct slot *slot)
     campaign_lines_free(&slot->lines);
     slot_started(slot);
     slot->busy = false;
-    c->running--;
+    if (slot->job.solo)
+        c->alone_until_ns = 0;
+    count_running(c, -1);
     job_ended(c, slot->index);
     fill_slots(c);
 }
@@ -447,26 +510,58 @@ static int start_worker(struct coordinator *c, struct slot *slot, size_t index)
     loop_op_init(&slot->died_op, worker_died, slot);
     loop_poll(c->loop, &slot->died_op, pidfd, POLLIN);
     campaign_lines_start(&slot->lines, c->loop, ends[0], CAMPAIGN_LINE_MAX, on_worker_line, slot);
-    c->running++;
+    slot->since_ns = base_now_ns();
+    count_running(c, 1);
     c->starting++;
     return 0;
 }
 
-/* Building labs is what takes the processor: one a core at a time, so that it does not disturb the cells that run. */
+/* Whether the next job has to wait for others, or others for it. */
+static bool must_wait(struct coordinator *c)
+{
+    size_t limit = c->run->paced ? c->pace.limit : c->run->parallel;
+    /* Building labs is what takes the processor: one a core at a time, so that it does not disturb those that run. */
+    if (c->running >= limit || c->starting >= c->max_starting || base_now_ns() < c->alone_until_ns)
+        return true;
+    return false;
+}
+
+static void on_alone(struct loop_op *op, int res)
+{
+    struct coordinator *c = op->owner;
+    if (res >= 0 && !c->over)
+        fill_slots(c);
+}
+
+/* Those before were alone, too, unless one takes longer than it should: then it mostly waits for a deadline. */
+static void begin_alone(struct coordinator *c)
+{
+    c->alone_until_ns = base_now_ns() + SOLO_NS;
+    if (!loop_op_pending(&c->alone_op))
+        loop_timer(c->loop, &c->alone_op, c->alone_until_ns);
+}
+
+static struct slot *free_slot(struct coordinator *c)
+{
+    for (size_t i = 0; i < c->run->parallel; i++)
+        if (!c->slots[i].busy)
+            return &c->slots[i];
+    return NULL;
+}
+
 static void fill_slots(struct coordinator *c)
 {
-    for (size_t i = 0; i < c->run->parallel && c->next < c->end && !stopping(c); i++) {
-        if (c->slots[i].busy)
-            continue;
-        if (c->starting >= c->max_starting)
-            break;
-        int res = start_worker(c, &c->slots[i], c->next);
+    struct slot *slot;
+    while (c->next < c->end && !stopping(c) && !must_wait(c) && (slot = free_slot(c))) {
+        int res = start_worker(c, slot, c->next);
         if (res < 0) {
             base_error("no worker could be started: %s", strerror(-res));
             stop_for(c, res);
             return;
         }
         c->next++;
+        if (slot->job.solo)
+            begin_alone(c);
     }
     if (c->running == 0)
         loop_stop(c->loop);
@@ -474,23 +569,40 @@ static void fill_slots(struct coordinator *c)
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
+static uint64_t expected(struct coordinator *c)
+{
+    uint64_t total = 0;
+    for (size_t i = 0; i < c->run->n; i++) {
+        const struct campaign_tally *t = &c->run->tallies[i];
+        uint64_t trials = campaign_trials_expected(c->run->config, t);
+        struct campaign_left *left = &c->times[i];
+        left->technique = technique_of(c, i);
+        left->left = trials > t->measured ? trials - t->measured : 0;
+        left->chain =
+            c->run->config->until_width > 0 || left->left < c->run->config->block ? left->left : c->run->config->block;
+        total += trials;
+    }
+    return total;
+}
+
 static void on_status(struct loop_op *op, int res)
 {
     struct coordinator *c = op->owner;
+    char text[160];
     if (res < 0 || c->over)
         return;
-    campaign_progress_show(&c->progress, c->done, c->running);
+    uint64_t total = expected(c);
+    campaign_progress_format(c->done, total, c->running, campaign_eta(c->times, c->run->n, c->running), text,
+                             sizeof(text));
+    campaign_progress_show(&c->progress, text);
     loop_timer(c->loop, op, base_now_ns() + STATUS_NS);
 }
 
 static void begin_progress(struct coordinator *c)
 {
-    uint64_t total = 0;
-    for (size_t i = 0; i < c->run->n; i++) {
-        total += campaign_trials_expected(c->run->config, &c->run->tallies[i]);
+    for (size_t i = 0; i < c->run->n; i++)
         c->done += c->run->tallies[i].measured;
-    }
-    campaign_progress_init(&c->progress, total, c->done);
+    campaign_progress_init(&c->progress);
     loop_op_init(&c->status_op, on_status, c);
     if (c->progress.terminal)
         loop_timer(c->loop, &c->status_op, base_now_ns() + STATUS_NS);
@@ -507,31 +619,60 @@ static int watch_signals(struct coordinator *c)
     return 0;
 }
 
+/* What this machine bore. New reference. */
+static json_t *load_json(const struct coordinator *c)
+{
+    uint64_t took = c->changed_ns - c->begin_ns;
+    json_t *solo = json_object();
+    for (size_t i = 0; i < c->run->config->n_techniques; i++)
+        if (c->pace.solo_ns[i])
+            json_object_set_new(solo, c->run->config->techniques[i].label,
+                                json_integer((json_int_t)c->pace.solo_ns[i]));
+    return json_pack("{s:b, s:I, s:I, s:f, s:I, s:I, s:o}", "paced", c->run->paced, "trials", (json_int_t)c->proven,
+                     "workers_most", (json_int_t)c->run->most, "workers_mean",
+                     took ? (double)c->worker_ns / (double)took : 0.0, "took_ns", (json_int_t)took, "late_p99_ns",
+                     (json_int_t)c->run->late_ns, "late_p99_alone_ns", solo);
+}
+
 static void finish(struct coordinator *c)
 {
     c->run->err = c->err;
-    c->run->late_ns = record_quantile(c->late, c->n_late, 0.5);
+    c->run->late_ns = hist_quantile(&c->late, 0.5);
     c->over = true;
     loop_cancel(c->loop, &c->status_op);
     loop_cancel(c->loop, &c->signal_op);
+    loop_cancel(c->loop, &c->alone_op);
     while (loop_pending(c->loop) > 0 && loop_run_once(c->loop, STATUS_NS) == 0)
         ;
     if (c->signal_fd >= 0)
         close(c->signal_fd);
+    count_running(c, 0);
+    c->run->load = c->proven ? load_json(c) : NULL;
+    hist_clear(&c->late);
     free(c->slots);
     free(c->jobs);
-    free(c->late);
+    free(c->times);
     free(c->unmeasured);
     free(c->pending);
+}
+
+static int prepare(struct coordinator *c)
+{
+    const struct campaign_run *run = c->run;
+    c->slots = calloc(run->parallel, sizeof(*c->slots));
+    c->unmeasured = calloc(run->n, sizeof(*c->unmeasured));
+    c->pending = calloc(run->n, sizeof(*c->pending));
+    c->times = calloc(run->n, sizeof(*c->times));
+    c->begin_ns = c->changed_ns = base_now_ns();
+    loop_op_init(&c->alone_op, on_alone, c);
+    campaign_pace_init(&c->pace, c->max_starting, run->parallel);
+    return c->slots && c->unmeasured && c->pending && c->times ? plan_jobs(c) : -ENOMEM;
 }
 
 int campaign_coordinate(struct campaign_run *run)
 {
     struct coordinator c = {.run = run, .loop = run->loop, .signal_fd = -1, .max_starting = count_cpus()};
-    c.slots = calloc(run->parallel, sizeof(*c.slots));
-    c.unmeasured = calloc(run->n, sizeof(*c.unmeasured));
-    c.pending = calloc(run->n, sizeof(*c.pending));
-    int res = c.slots && c.unmeasured && c.pending ? plan_jobs(&c) : -ENOMEM;
+    int res = prepare(&c);
     if (res == 0)
         res = watch_signals(&c);
     if (res == 0) {

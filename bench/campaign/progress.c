@@ -1,4 +1,5 @@
 /* The status line: on a terminal only, on stderr, so that it never mixes with output. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -7,11 +8,43 @@
 
 #define CLEAR_LINE "\r\033[K"
 
-void campaign_progress_init(struct campaign_progress *p, uint64_t total, uint64_t before)
+void campaign_progress_init(struct campaign_progress *p)
 {
     const char *term = getenv("TERM");
-    *p = (struct campaign_progress){.total = total, .before = before, .begin_ns = base_now_ns()};
-    p->terminal = isatty(STDERR_FILENO) == 1 && !(term && strcmp(term, "dumb") == 0);
+    *p = (struct campaign_progress){.terminal = isatty(STDERR_FILENO) == 1 && !(term && strcmp(term, "dumb") == 0)};
+}
+
+/* ---- how long it will take ------------------------------------------------------------------- */
+
+struct mean {
+    double spent, made;
+};
+
+static void add(struct mean *m, const struct campaign_left *cell)
+{
+    m->spent += (double)cell->spent_ns / (double)BASE_NS_PER_S;
+    m->made += (double)cell->made;
+}
+
+double campaign_eta(const struct campaign_left *cells, size_t n, size_t workers)
+{
+    struct mean all = {0, 0}, techniques[CAMPAIGN_MAX_TECHNIQUES] = {{0, 0}};
+    double work = 0, longest = 0;
+    for (size_t i = 0; i < n; i++) {
+        add(&all, &cells[i]);
+        add(&techniques[cells[i].technique], &cells[i]);
+    }
+    if (all.made == 0 || workers == 0)
+        return NAN;
+    for (size_t i = 0; i < n; i++) {
+        struct mean own = {0, 0};
+        add(&own, &cells[i]);
+        const struct mean *m = own.made > 0 ? &own : &techniques[cells[i].technique];
+        double each = m->made > 0 ? m->spent / m->made : all.spent / all.made;
+        work += each * (double)cells[i].left;
+        longest = fmax(longest, each * (double)cells[i].chain);
+    }
+    return fmax(work / (double)workers, longest);
 }
 
 static void format_time(double seconds, char *buf, size_t cap)
@@ -24,26 +57,21 @@ static void format_time(double seconds, char *buf, size_t cap)
         snprintf(buf, cap, "%.1f h", seconds / 3600);
 }
 
-void campaign_progress_format(const struct campaign_progress *p, uint64_t done, size_t running, uint64_t now_ns,
-                              char *buf, size_t cap)
+void campaign_progress_format(uint64_t done, uint64_t total, size_t workers, double eta_s, char *buf, size_t cap)
 {
-    int len = snprintf(buf, cap, "%llu/%llu trials, %zu cells running", (unsigned long long)done,
-                       (unsigned long long)p->total, running);
-    if (len < 0 || (size_t)len >= cap || done <= p->before || done >= p->total || now_ns <= p->begin_ns)
-        return;
-    /* Cells differ, their order is random: the mean so far is the best guess. */
-    double each = (double)(now_ns - p->begin_ns) / (double)(done - p->before);
     char left[32];
-    format_time(each * (double)(p->total - done) / (double)BASE_NS_PER_S, left, sizeof(left));
+    int len = snprintf(buf, cap, "%llu/%llu trials, %zu workers", (unsigned long long)done, (unsigned long long)total,
+                       workers);
+    if (len < 0 || (size_t)len >= cap || isnan(eta_s) || done >= total)
+        return;
+    format_time(eta_s, left, sizeof(left));
     snprintf(buf + len, cap - (size_t)len, ", about %s left", left);
 }
 
-void campaign_progress_show(struct campaign_progress *p, uint64_t done, size_t running)
+void campaign_progress_show(struct campaign_progress *p, const char *text)
 {
-    char text[160];
     if (!p->terminal)
         return;
-    campaign_progress_format(p, done, running, base_now_ns(), text, sizeof(text));
     fprintf(stderr, CLEAR_LINE "%s", text);
     fflush(stderr);
     p->shown = true;

@@ -156,6 +156,22 @@ json_t *campaign_run_json(const struct campaign_config *config, const struct cam
     return out;
 }
 
+int campaign_run_add_load(const char *dir, json_t *load)
+{
+    char path[PATH_MAX];
+    json_t *run =
+        (size_t)snprintf(path, sizeof(path), "%s/run.json", dir) < sizeof(path) ? json_load_file(path, 0, NULL) : NULL;
+    json_t *loads = json_object_get(run, "loads");
+    if (run && !json_is_array(loads)) {
+        loads = json_array();
+        json_object_set_new(run, "loads", loads);
+    }
+    int res = run && json_array_append(loads, load) == 0 ? campaign_run_write(dir, run) : -EIO;
+    json_decref(run);
+    json_decref(load);
+    return res;
+}
+
 /* ---- reading --------------------------------------------------------------------------------- */
 
 void campaign_run_set_shard(json_t *run, struct campaign_shard shard)

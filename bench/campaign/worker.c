@@ -12,6 +12,9 @@
 
 #include "bench/campaign/worker.h"
 
+/* How often the coordinator hears how late packets are. */
+#define LATE_EVERY_NS (500 * BASE_NS_PER_MS)
+
 /* ---- telling the coordinator ----------------------------------------------------------------- */
 
 void worker_tell(struct worker *w, const char *line, size_t len)
@@ -87,6 +90,21 @@ static int run_trial(struct worker *w, uint64_t trial)
     return res;
 }
 
+/* Since it was last told, at most so often. */
+static void tell_lateness(struct worker *w, uint64_t interval_ns)
+{
+    struct lab_counters counters;
+    uint64_t now = base_now_ns();
+    char line[32];
+    if (!w->hosts.lab || now - w->told_late_ns < interval_ns)
+        return;
+    w->told_late_ns = now;
+    lab_counters(w->hosts.lab, &counters);
+    lab_restart_lateness(w->hosts.lab);
+    int len = snprintf(line, sizeof(line), "%c%llu\n", CAMPAIGN_LINE_LATE, (unsigned long long)counters.late_p99_ns);
+    worker_tell(w, line, (size_t)len);
+}
+
 static int start_capture(struct worker *w)
 {
     const struct campaign_job *job = w->job;
@@ -115,23 +133,15 @@ static int measure(struct worker *w)
     res = measurer_of(w)->begin(w);
     if (res == 0)
         worker_tell(w, started, sizeof(started));
-    for (uint64_t t = worker_first_made(w); res == 0 && t < job->first + job->count; t++)
+    w->told_late_ns = base_now_ns();
+    for (uint64_t t = worker_first_made(w); res == 0 && t < job->first + job->count; t++) {
         res = run_trial(w, t);
+        tell_lateness(w, LATE_EVERY_NS);
+    }
     return res == 0 ? measurer_of(w)->end(w) : res;
 }
 
 /* ---- life ------------------------------------------------------------------------------------ */
-
-static void tell_lateness(struct worker *w)
-{
-    struct lab_counters counters;
-    char line[32];
-    if (!w->hosts.lab)
-        return;
-    lab_counters(w->hosts.lab, &counters);
-    int len = snprintf(line, sizeof(line), "%c%llu\n", CAMPAIGN_LINE_LATE, (unsigned long long)counters.late_p99_ns);
-    worker_tell(w, line, (size_t)len);
-}
 
 int campaign_worker_main(const struct campaign_job *job, int fd)
 {
@@ -147,7 +157,7 @@ int campaign_worker_main(const struct campaign_job *job, int fd)
     worker_program_init(&w.a, "peer", "a", w.loop);
     worker_program_init(&w.b, "peer", "b", w.loop);
     res = measure(&w);
-    tell_lateness(&w);
+    tell_lateness(&w, 0);
     /* Kills what still runs; then nothing can come from the pipes any more. */
     campaign_hosts_destroy(&w.hosts);
     campaign_restarts_stop(&w.restarts);

@@ -56,7 +56,8 @@ struct worker {
     struct loop *loop;
     struct campaign_hosts hosts;
     struct worker_program s, a, b;
-    int fd;       /* to the coordinator */
+    int fd; /* to the coordinator */
+    uint64_t told_late_ns;
     char *record; /* the line that came; owned */
     bool failed;
     struct campaign_restarts restarts;

@@ -378,3 +378,8 @@ void lab_counters(struct lab *lab, struct lab_counters *out)
     out->late_p99_ns = lab_lateness_quantile(&lab->late, 0.99);
     out->late_max_ns = lab->late.max_ns;
 }
+
+void lab_restart_lateness(struct lab *lab)
+{
+    lab_lateness_clear(&lab->late);
+}

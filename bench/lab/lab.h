@@ -251,6 +251,8 @@ struct lab_counters {
     uint64_t late_max_ns;
 };
 void lab_counters(struct lab *lab, struct lab_counters *out);
+/* Counts lateness anew from here on. */
+void lab_restart_lateness(struct lab *lab);
 /* Mappings in the host's router now; 0 without a router, or -errno. */
 int lab_host_mappings(struct lab *lab, struct lab_host *host, uint64_t *out);
 

@@ -216,6 +216,11 @@ void lab_lateness_add(struct lab_lateness *l, uint64_t late_ns)
         l->max_ns = late_ns;
 }
 
+void lab_lateness_clear(struct lab_lateness *l)
+{
+    *l = (struct lab_lateness){0};
+}
+
 uint64_t lab_lateness_quantile(const struct lab_lateness *l, double q)
 {
     uint64_t want = (uint64_t)ceil(q * (double)l->n), seen = 0;

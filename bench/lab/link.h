@@ -90,6 +90,7 @@ struct lab_lateness {
     uint64_t max_ns;
 };
 void lab_lateness_add(struct lab_lateness *l, uint64_t late_ns);
+void lab_lateness_clear(struct lab_lateness *l);
 /* The upper edge of the step in which quantile q lies; 0 when nothing was counted. */
 uint64_t lab_lateness_quantile(const struct lab_lateness *l, double q);
 

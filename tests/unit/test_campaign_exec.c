@@ -32,7 +32,8 @@ static int read_text(const char *text)
 }
 
 /* Nine lines. */
-#define HEAD "[campaign]\nname = x\ntrials = 5\nnats = open\ntechniques = t\n[link]\nrtt = 0\n[technique t]\nuse = exec\n"
+#define HEAD                                                                                                           \
+    "[campaign]\nname = x\ntrials = 5\nnats = open\ntechniques = t\n[link]\nrtt = 0\n[technique t]\nuse = exec\n"
 #define RUN  "run-a = one\nrun-b = two\n"
 #define REST "success = ok\ntransport = udp\n"
 
@@ -103,7 +104,8 @@ static void refuses_with_a_reason(void **state)
         {HEAD RUN REST "options = --fast\n", "has options: with 'use = exec' write them into the commands"},
         {"[campaign]\nname = x\ntrials = 5\nnats = open\ntechniques = exec\n[link]\nrtt = 0\n",
          ":5: technique exec needs a section [technique LABEL]"},
-        {"[campaign]\nname = x\ntrials = 5\nnats = open\ntechniques = t\n[link]\nrtt = 0\n[technique t]\nuse = simopen\n"
+        {"[campaign]\nname = x\ntrials = 5\nnats = open\ntechniques = t\n[link]\nrtt = 0\n[technique t]\nuse = "
+         "simopen\n"
          "run-a = one\n",
          ":5: [technique t] has commands, which only 'use = exec' runs"},
     };
@@ -146,10 +148,8 @@ static void run_json_tells_all(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reads_every_key),
-        cmocka_unit_test(one_pattern_for_both),
-        cmocka_unit_test(refuses_with_a_reason),
-        cmocka_unit_test(a_command_has_a_longest_length),
+        cmocka_unit_test(reads_every_key),       cmocka_unit_test(one_pattern_for_both),
+        cmocka_unit_test(refuses_with_a_reason), cmocka_unit_test(a_command_has_a_longest_length),
         cmocka_unit_test(run_json_tells_all),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -340,20 +340,39 @@ static void the_table_is_for_people(void **state)
 
 /* ---- progress -------------------------------------------------------------------------------- */
 
-static void progress_estimates_from_this_run(void **state)
+static void the_status_line(void **state)
 {
     (void)state;
-    struct campaign_progress p = {.total = 100, .before = 40, .begin_ns = 1000};
     char buf[160];
-    campaign_progress_format(&p, 40, 3, 1000 + 5 * BASE_NS_PER_S, buf, sizeof(buf));
-    assert_string_equal(buf, "40/100 trials, 3 cells running");
-    campaign_progress_format(&p, 50, 3, 1000 + 5 * BASE_NS_PER_S, buf, sizeof(buf));
-    assert_string_equal(buf, "50/100 trials, 3 cells running, about 25 s left");
-    campaign_progress_format(&p, 100, 0, 1000 + 5 * BASE_NS_PER_S, buf, sizeof(buf));
-    assert_string_equal(buf, "100/100 trials, 0 cells running");
-    p.total = 100000;
-    campaign_progress_format(&p, 50, 3, 1000 + 5 * BASE_NS_PER_S, buf, sizeof(buf));
-    assert_string_equal(buf, "50/100000 trials, 3 cells running, about 13.9 h left");
+    campaign_progress_format(40, 100, 3, NAN, buf, sizeof(buf));
+    assert_string_equal(buf, "40/100 trials, 3 workers");
+    campaign_progress_format(50, 100, 3, 25.4, buf, sizeof(buf));
+    assert_string_equal(buf, "50/100 trials, 3 workers, about 25 s left");
+    campaign_progress_format(100, 100, 0, 0, buf, sizeof(buf));
+    assert_string_equal(buf, "100/100 trials, 0 workers");
+    campaign_progress_format(50, 100000, 3, 49975, buf, sizeof(buf));
+    assert_string_equal(buf, "50/100000 trials, 3 workers, about 13.9 h left");
+}
+
+/* Mixed cells: 0.1 s and 2 s a trial. A mean over all trials would say 20 s for the first case. */
+static void the_time_left_is_of_the_cells_that_are_left(void **state)
+{
+    (void)state;
+    struct campaign_left mixed[] = {
+        {.technique = 0, .left = 0, .made = 90, .spent_ns = 9 * BASE_NS_PER_S},
+        {.technique = 1, .left = 100, .chain = 50, .made = 10, .spent_ns = 20 * BASE_NS_PER_S},
+    };
+    assert_true(fabs(campaign_eta(mixed, 2, 1) - 200) < 1e-9);
+    assert_true(fabs(campaign_eta(mixed, 2, 2) - 100) < 1e-9);
+    /* However many workers there are, one has to make the longest range. */
+    assert_true(fabs(campaign_eta(mixed, 2, 100) - 100) < 1e-9);
+    /* A cell that has not begun takes what its technique takes; a technique that has not, what all take. */
+    struct campaign_left fresh[] = {mixed[0], {.technique = 0, .left = 10, .chain = 1}};
+    assert_true(fabs(campaign_eta(fresh, 2, 1) - 1) < 1e-9);
+    struct campaign_left other[] = {mixed[0], mixed[1], {.technique = 2, .left = 100, .chain = 1}};
+    other[1].left = other[1].chain = 0;
+    assert_true(fabs(campaign_eta(other, 3, 1) - 29) < 1e-9);
+    assert_true(isnan(campaign_eta(&fresh[1], 1, 4)) && isnan(campaign_eta(mixed, 2, 0)));
 }
 
 #define WITH_CELLS(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -372,7 +391,8 @@ int main(void)
         WITH_CELLS(one_miss_violates_a_control),
         WITH_CELLS(predictions_beside_outcomes),
         WITH_CELLS(the_table_is_for_people),
-        cmocka_unit_test(progress_estimates_from_this_run),
+        cmocka_unit_test(the_status_line),
+        cmocka_unit_test(the_time_left_is_of_the_cells_that_are_left),
     };
     return cmocka_run_group_tests_name("campaign_results", tests, NULL, NULL);
 }
