@@ -21,6 +21,9 @@
 /* The kernel repeats a SYN after 1 s, at the time to live that the answers need: a hole is made anew before that. */
 #define RENEW_NS (900 * BASE_NS_PER_MS)
 
+/* One hole at a time: one that was answered has so many times as long to become a connection. */
+#define ANSWERED_GAPS 4
+
 /* ---- one SYN --------------------------------------------------------------------------------- */
 
 /*
@@ -121,6 +124,35 @@ static bool out_of_files(int err)
     return err == -EMFILE || err == -ENFILE || err == -ENOBUFS || err == -ENOMEM;
 }
 
+/* Nothing has come in yet. What has is a connection, or becomes one, and stays. */
+static bool unanswered(int fd)
+{
+    struct tcp_info info;
+    socklen_t len = sizeof(info);
+    return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 && info.tcpi_state == TCP_SYN_SENT;
+}
+
+/*
+ * One hole at a time: ns until the next one may be made, for which the one before goes. While a connection stands, or
+ * becomes one, nothing is sent elsewhere: the NAT would let it answer no more.
+ */
+static uint64_t wait_for_gap(struct synspray *s, uint64_t now)
+{
+    uint64_t gap = s->search.gap_ns;
+    if (gap == 0 || s->in_flight == 0)
+        return gap > 0 && s->live > 0 ? gap : 0;
+    for (uint32_t i = 0; i < s->n_entries; i++) {
+        struct synspray_entry *e = &s->entries[i];
+        uint64_t most = e->fd >= 0 && !unanswered(e->fd) ? ANSWERED_GAPS * gap : gap;
+        if (e->fd >= 0 && now - e->born_ns < most)
+            return e->born_ns + most - now < gap ? e->born_ns + most - now : gap;
+    }
+    if (s->live > 0)
+        return gap;
+    synspray_drop_all(s);
+    return 0;
+}
+
 /* 0 when something was made or nothing is left; else ns to wait for the rate cap. */
 static uint64_t make_next(struct synspray *s, uint64_t now)
 {
@@ -130,7 +162,9 @@ static uint64_t make_next(struct synspray *s, uint64_t now)
         s->holes_done = true;
         return 0;
     }
-    uint64_t wait = peer_trial_throttle(s->trial);
+    uint64_t wait = wait_for_gap(s, now);
+    if (wait == 0)
+        wait = peer_trial_throttle(s->trial);
     if (wait > 0)
         return wait;
     s->first_ns = s->first_ns ? s->first_ns : now;
@@ -177,14 +211,6 @@ static uint64_t age_limit(const struct synspray *s)
     if (s->search.known)
         return synspray_silence_ns(s);
     return s->ttl > 0 ? RENEW_NS : UINT64_MAX;
-}
-
-/* Nothing has come in yet. What has is a connection, or becomes one, and stays. */
-static bool unanswered(int fd)
-{
-    struct tcp_info info;
-    socklen_t len = sizeof(info);
-    return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 && info.tcpi_state == TCP_SYN_SENT;
 }
 
 static void renew(struct synspray *s, struct synspray_entry *e, uint64_t now)
@@ -273,6 +299,8 @@ void synspray_hole_failed(struct synspray *s, struct synspray_entry *e, int err)
     synspray_entry_drop(s, e);
     if (s->search.known && peer_trial_throttle(s->trial) == 0)
         hold_hole(s, &to, base_now_ns());
+    if (s->search.gap_ns)
+        synspray_wake(s);
 }
 
 void synspray_holes_begin(struct synspray *s)

@@ -33,6 +33,7 @@ enum body_field {
     F_BEHAVIOUR, /* put_behaviour() */
     F_POOL,
     F_STRATEGY,
+    F_GAP, /* ns between a search's holes; absent = none */
 };
 
 #define PROBABILITY_UNIT 1e9
@@ -415,7 +416,11 @@ static void put_search(struct wire_writer *w, const struct peer_search *s)
     wire_put_bytes(w, F_SEARCH, buf, sizeof(buf));
     if (base_ep_is_set(&s->random_at))
         wire_put_ep(w, F_RANDOM_AT, &s->random_at);
+    if (s->gap_ns)
+        wire_put_u64(w, F_GAP, s->gap_ns);
 }
+
+#define MAX_GAP_NS (3600 * BASE_NS_PER_S)
 
 /* Bounds that the rest relies on: roles, orders, a TTL, counts that fit a port range. */
 static bool search_ok(const struct peer_search *s)
@@ -423,7 +428,7 @@ static bool search_ok(const struct peer_search *s)
     return (s->opener == WIRE_ROLE_A || s->opener == WIRE_ROLE_B) && s->order < PEER_ORDERS &&
            s->ttl <= PEER_TTL_AUTO && s->holes <= UINT16_MAX && s->probes <= UINT16_MAX && s->attempts >= 1 &&
            s->entries >= 1 && s->random_lo <= s->random_hi && s->drift >= -UINT16_MAX && s->drift <= UINT16_MAX &&
-           s->wide <= UINT16_MAX;
+           s->wide <= UINT16_MAX && s->gap_ns <= MAX_GAP_NS;
 }
 
 static int get_search(const struct wire_reader *r, struct peer_search *s)
@@ -454,6 +459,7 @@ static int get_search(const struct wire_reader *r, struct peer_search *s)
     s->careful = get_be(&p, 1) != 0;
     if (wire_get_bytes(r, F_RANDOM_AT, &at, &len) == 0 && wire_value_ep(at, len, &s->random_at) < 0)
         return -EBADMSG;
+    wire_get_u64(r, F_GAP, &s->gap_ns); /* may be missing */
     return search_ok(s) ? 0 : -EBADMSG;
 }
 

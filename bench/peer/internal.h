@@ -69,8 +69,6 @@ void peer_plan_drop_lists(struct peer_plan *p);
 
 enum wire_role peer_other(enum wire_role role);
 struct peer_candidates *peer_plan_list(struct peer_plan *p, enum wire_role role);
-/* All samples, at least two, show one mapping. */
-bool peer_facts_stable(const struct peer_facts *f);
 
 /* Caps on a search beside those of the options; 0: none. */
 struct peer_search_limits {

@@ -114,6 +114,8 @@ struct peer_facts {
 
 /* What was seen last; NULL without samples. */
 const struct peer_sample *peer_facts_last(const struct peer_facts *f);
+/* All samples, at least two, show one mapping. */
+bool peer_facts_stable(const struct peer_facts *f);
 
 struct peer_candidate {
     union base_ep ep;
@@ -176,6 +178,7 @@ struct peer_search {
     int32_t drift; /* ports that a sequence has moved on by the next attempt, at least; 0: no sequence */
     bool careful;  /* later attempts: holes first, at a low time to live, so that no NAT is sent what it must refuse */
     uint32_t wide; /* later attempts: so many holes and probes at least, the holes drawn once the list ends; 0: no */
+    uint64_t gap_ns; /* TCP: one hole at a time, each for so long; 0: all of them */
 };
 
 /* Made once by role a, sent to both, recorded. */

@@ -1,7 +1,8 @@
 #!/usr/bin/env bats
 # needs: root
 # TCP against NATs whose ports move, in the lab. Pins: a hole whose answer the opener's NAT takes for a stranger's, a
-# hole that a RST or an ICMP error closes, a success without a hole, a hopeless pair that is tried, sockets that stay.
+# hole that a RST or an ICMP error closes, a success without a hole, a hopeless pair that is tried, sockets that stay, what
+# a peer knows of its NAT and the plan does not.
 
 bats_require_minimum_version 1.5.0
 load lab
@@ -118,4 +119,18 @@ options = --ttl off --order holes --attempts 2
 */*/* = 100%
 EOF
     jq -e -s 'all(.[]; .a.attempts | length == 1 and .[0].order == "holes" and .[0].refused > 0)' "$DIR/out/trials.jsonl"
+}
+
+@test "--discover in a campaign reaches both: no low time to live where SYNs are dropped, one hole at a time behind picky" {
+    TIMEOUT=10s run -0 campaign "linux-strict, picky" "linux-random, sym-seq-quiet" 3 <<'EOF'
+[technique discovered]
+use = synspray:hold
+options = --discover
+[expect]
+*/*/discovered = >= 60%
+EOF
+    # Only b knows that its NAT drops what it did not ask for.
+    jq -e -s 'map(select(.cell | startswith("linux-strict/"))) | length == 6 and all(.a.ttl == null)' "$DIR/out/trials.jsonl"
+    # 619 holes would be gone but one; those of a sequence are few.
+    jq -e -s 'map(select(.cell | startswith("picky/"))) | length == 6 and all(.a.holes <= 250)' "$DIR/out/trials.jsonl"
 }

@@ -1,7 +1,8 @@
 /*
  * The search plan that the spraying techniques share. Pins: roles the wrong way round, a budget that misses its target
  * or exceeds what the sides can open, holes made twice or at ports that do not exist, two sides that read one plan
- * differently, a hopeless pair that is tried, a retry that repeats what failed, options past their bounds.
+ * differently, a hopeless pair that is tried, a retry that repeats what failed, options past their bounds, many holes
+ * behind a NAT that lets only the last destination answer.
  */
 #include <errno.h>
 #include <math.h>
@@ -428,6 +429,61 @@ static void trials_teach_the_foreign_rate(void **state)
     peer_facts_free(&b);
 }
 
+static struct peer_plan plan_for_last(struct peer_facts *a, struct peer_facts *b, const char *holes, uint64_t deadline)
+{
+    struct peer_plan p = {.predicted_p = NAN, .rtt_ns = 40000000, .deadline_ns = deadline};
+    struct peer_options o;
+    struct base_rng rng;
+    base_rng_seed(&rng, 7);
+    peer_options_init(&o, &synspray_technique);
+    assert_int_equal(peer_options_set(&o, &synspray_technique, "mode", "hold"), 0);
+    assert_int_equal(peer_options_set(&o, &synspray_technique, "holes", holes), 0);
+    assert_int_equal(synspray_plan(a, b, &o, &rng, &p), 0);
+    return p;
+}
+
+/* Of holes made at once such a NAT keeps the last one: 619 of them would reach nothing, whatever was predicted. */
+static void one_hole_at_a_time_where_only_the_last_may_answer(void **state)
+{
+    (void)state;
+    struct peer_facts a = facts("198.51.100.1", STABLE, 1), b = facts("203.0.113.1", RANDOM, 2);
+    struct peer_plan p = plan_for_last(&a, &b, "auto", 10 * BASE_NS_PER_S), sent;
+    assert_true(p.search.gap_ns == 0 && p.search.holes > 500);
+    peer_plan_free(&p);
+
+    a.behaviour.filtering = (struct predict_belief){PREDICT_FILTERING_LAST, 0.99};
+    p = plan_for_last(&a, &b, "auto", 10 * BASE_NS_PER_S);
+    send_plan(&p, &sent);
+    /* The probes stand first; each hole goes all the way and stays until it can have been answered. */
+    assert_true(sent.search.gap_ns >= p.rtt_ns && sent.search.gap_ns < 2 * p.rtt_ns);
+    assert_true(sent.search.order == PEER_PROBES_FIRST && sent.search.ttl == PEER_TTL_OFF);
+    assert_int_equal(sent.search.probes, 2000);
+    /* All of it before the deadline, and no more promised than so few can do. */
+    uint64_t spray = (uint64_t)sent.search.probes * BASE_NS_PER_S / sent.search.rate;
+    assert_true(spray + sent.search.holes * sent.search.gap_ns < 10 * BASE_NS_PER_S);
+    double miss = 1;
+    for (uint32_t i = 0; i < p.search.holes; i++)
+        miss *= (64512.0 - p.search.probes - i) / (64512.0 - i);
+    assert_float_equal(p.predicted_p, 1 - miss, 1e-6);
+    assert_true(p.predicted_p > 0.99);
+    peer_plan_free(&sent);
+    peer_plan_free(&p);
+
+    /* Less time, fewer holes, and an honest number. What was asked for rules; so does who is not sure enough. */
+    p = plan_for_last(&a, &b, "auto", 3 * BASE_NS_PER_S);
+    assert_true(p.search.gap_ns > 0 && p.predicted_p < 0.8);
+    peer_plan_free(&p);
+    p = plan_for_last(&a, &b, "100", 10 * BASE_NS_PER_S);
+    assert_true(p.search.gap_ns == 0 && p.search.holes == 100);
+    peer_plan_free(&p);
+    a.behaviour.filtering.confidence = 0.5;
+    p = plan_for_last(&a, &b, "auto", 10 * BASE_NS_PER_S);
+    assert_true(p.search.gap_ns == 0);
+    peer_plan_free(&p);
+    peer_facts_free(&a);
+    peer_facts_free(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -442,6 +498,7 @@ int main(void)
         cmocka_unit_test(behaviour_survives_the_wire),
         cmocka_unit_test(options_keep_their_bounds),
         cmocka_unit_test(trials_teach_the_foreign_rate),
+        cmocka_unit_test(one_hole_at_a_time_where_only_the_last_may_answer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
