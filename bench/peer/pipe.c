@@ -55,7 +55,11 @@ void peer_pipe_stop(struct peer *peer)
     loop_cancel(peer->loop, &p->out_write);
     loop_cancel(peer->loop, &p->path_send);
     loop_cancel(peer->loop, &p->path_recv);
-    loop_cancel(peer->loop, &p->fin_timer);
+    /* One completion must come, to free it: where stdin has ended nothing else may be pending. */
+    if (p->fin_timer.pending)
+        loop_cancel(peer->loop, &p->fin_timer);
+    else
+        loop_timer(peer->loop, &p->fin_timer, 0);
 }
 
 /* Both directions done: the pipe has done its work. */
