@@ -13,7 +13,7 @@ static const char *const reasons[] = {
     "refused",      /* RSTs closed the holes, or answered the probes */
     "window_check", /* something came through, and no answer to it: the opener's NAT takes them for a stranger's */
     "capped",       /* descriptors, ports or the budget ran out */
-    "no_holes",     /* the other side's holes were never ready */
+    "no_holes",     /* the opener's holes were not ready in time */
 };
 
 uint8_t synspray_why_number(const char *why)
@@ -65,7 +65,9 @@ struct synspray_verdict synspray_judge(const struct synspray *s, enum record_out
         return (struct synspray_verdict){RECORD_TIMEOUT, "capped"};
     if (s->refused > 0 && s->refused >= s->done / 2)
         return (struct synspray_verdict){RECORD_REFUSED, "refused"};
-    if (!s->opener && !s->other_ready_ns)
+    /* The deadline came first: a machine that had no time for it. */
+    bool holes_ready = s->opener ? s->told_ready : s->other_ready_ns != 0;
+    if (!holes_ready)
         return (struct synspray_verdict){RECORD_TIMEOUT, "no_holes"};
     return (struct synspray_verdict){RECORD_PREDICT_MISS, "predict_miss"};
 }
