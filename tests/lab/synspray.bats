@@ -86,7 +86,7 @@ use = synspray
 [expect]
 */*/* = 0%
 EOF
-    jq -e -s 'all(.[]; .outcome == "infeasible" and .predicted_p < 0.01 and .total_ns < 1e9
+    jq -e -s 'all(.[]; .outcome == "infeasible" and .phase == "plan" and .predicted_p < 0.01
         and (.a.packets // 0) == 0 and (.b.packets // 0) == 0)' "$DIR/out/trials.jsonl"
     rm -rf "$DIR/out"
     run -0 campaign "linux-strict" "linux-random" 2 <<'EOF'
