@@ -70,6 +70,9 @@ static void a_burst_is_held_against_what_it_is_alone(void **state)
     campaign_pace_solo(&p, 1, 5 * MS);
     campaign_pace_solo(&p, 1, 3 * MS);
     assert_true(campaign_pace_bound(&p, 1) == 12 * MS && campaign_pace_bound(&p, 0) == 2 * MS);
+    /* What is late by itself may not become much later all the same. */
+    campaign_pace_solo(&p, 2, 20 * MS);
+    assert_true(campaign_pace_bound(&p, 2) == 27 * MS);
     feed(&p, 1, 11 * MS, 24, 1000);
     assert_int_equal(p.limit, 24);
     feed(&p, 0, 11 * MS, 24, 1000);
