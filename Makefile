@@ -73,7 +73,7 @@ CPPFLAGS += -D_GNU_SOURCE -I.
 ALL_CFLAGS = -std=gnu11 $(WARNINGS) $(CFLAGS) -MMD -MP
 objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 
-.PHONY: all bench test unit cli lab lint asan perf valgrind hlog-check slurm-check report-check fuzz fuzz-seeds install uninstall clean deps deps-dev need-build
+.PHONY: all bench record test unit cli lab lint asan perf valgrind hlog-check slurm-check report-check fuzz fuzz-seeds install uninstall clean deps deps-dev need-build
 all: $(BINS) $(PAGES)
 
 # The toolchain may be missing on a fresh machine: say so instead of failing on the first file.
@@ -143,6 +143,11 @@ bench: deps
 	$(Q)out=results/$(CAMPAIGN)-$$(date -u +%Y%m%dT%H%M%SZ); status=0; \
 	  $(BUILD)/bin/bench run bench/campaigns/$(CAMPAIGN).ini --out $$out || status=$$?; \
 	  [ $$status = 1 ] || $(BUILD)/bin/bench report $$out || status=1; exit $$status
+
+# Measures a campaign into results/CAMPAIGN, for the repository: see the head of the script.
+record: deps
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)BUILD=$(abspath $(BUILD)) results/record $(CAMPAIGN)
 
 test: deps
 	$(Q)$(MAKE) --no-print-directory all unit-programs
@@ -224,7 +229,7 @@ clean:
 # ---- packages (Debian names) ---------------------------------------------------------------------
 
 PACKAGES_BUILD := gcc libc6-dev make pkg-config git liburing-dev libjansson-dev libssl-dev libmnl-dev libinih-dev zlib1g-dev
-PACKAGES_RUN   := nftables gnuplot-nox slirp4netns passt
+PACKAGES_RUN   := nftables xz-utils gnuplot-nox slirp4netns passt
 PACKAGES_TEST  := libcmocka-dev bats iproute2 jq procps util-linux netcat-openbsd mandoc parallel
 PACKAGES_DEV   := clang clang-format clang-tidy libclang-rt-14-dev cppcheck shellcheck valgrind coturn tshark nodejs npm chromium fonts-dejavu-core slurm-wlm munge
 deps:
