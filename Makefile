@@ -210,6 +210,8 @@ install: all
 	install -m 644 bench/profiles/*.ini $(DESTDIR)$(PREFIX)/share/punchbench/profiles
 	install -m 644 bench/campaigns/*.ini $(DESTDIR)$(PREFIX)/share/punchbench/campaigns
 	install -d $(DESTDIR)$(PREFIX)/share/punchbench/scripts
+	install -d $(DESTDIR)$(PREFIX)/share/punchbench/field
+	install -m 755 bench/field/peer $(DESTDIR)$(PREFIX)/share/punchbench/field
 	install -m 755 bench/scripts/shards-* bench/scripts/solo-vs-full $(DESTDIR)$(PREFIX)/share/punchbench/scripts
 	install -m 644 bench/scripts/shards.bash $(DESTDIR)$(PREFIX)/share/punchbench/scripts
 	install -d $(DESTDIR)$(PREFIX)/share/punchbench/report

@@ -13,6 +13,7 @@
  *   folder.c   a folder, without its campaign file
  *   summary.c  summary.csv, the table, the expectations     hlog.c     latency.hlog
  *   pace.c     how many workers at once (pure)           progress.c the status line
+ *   field.c    what S recorded between two real lines -> a folder
  *   report*.c  what report, compare and check make of recorded results: report.h
  *   cmd_*.c    the subcommands                              main.c     dispatch
  */
@@ -632,6 +633,8 @@ void campaign_lines_free(struct campaign_lines *l);
 
 /* Profiles and campaigns: $PUNCHBENCH_DATA, or where they were when this was built. */
 const char *campaign_data_dir(void);
+/* A campaign that somebody named: a file, or else the name of one that came with the program. */
+void campaign_find(const char *given, char out[PATH_MAX]);
 /* The folder of this very program, where its companions are. 0, or -errno. */
 int campaign_program_dir(char out[PATH_MAX]);
 /* mkdir -p. 0, or -errno. */
@@ -663,5 +666,6 @@ int campaign_cmd_report(int argc, char **argv);
 int campaign_cmd_compare(int argc, char **argv);
 int campaign_cmd_check(int argc, char **argv);
 int campaign_cmd_merge(int argc, char **argv);
+int campaign_cmd_field(int argc, char **argv);
 
 #endif

@@ -138,19 +138,6 @@ struct plan {
     char program_dir[PATH_MAX];
 };
 
-/* A file, or else the name of a campaign that came with the program. */
-static void find_campaign(const char *given, char out[PATH_MAX])
-{
-    const char *end = strlen(given) > 4 && strcmp(given + strlen(given) - 4, ".ini") == 0 ? "" : ".ini";
-    snprintf(out, PATH_MAX, "%s", given);
-    if (access(given, F_OK) == 0 || strchr(given, '/'))
-        return;
-    char shipped[PATH_MAX];
-    if ((size_t)snprintf(shipped, PATH_MAX, "%s/campaigns/%s%s", campaign_data_dir(), given, end) < PATH_MAX &&
-        access(shipped, F_OK) == 0)
-        memcpy(out, shipped, PATH_MAX);
-}
-
 static int check_programs(const struct plan *p)
 {
     char path[PATH_MAX];
@@ -173,7 +160,7 @@ static int read_plan(struct plan *p)
     const struct options *o = &p->options;
     char path[PATH_MAX], err[CAMPAIGN_ERROR_LEN];
     campaign_profile_dir(&o->common, p->profile_dir);
-    find_campaign(o->campaign, path);
+    campaign_find(o->campaign, path);
     int res = campaign_config_read(path, p->profile_dir, &p->config, err);
     if (res < 0) {
         base_error("%s", err);

@@ -55,3 +55,15 @@ int campaign_make_dirs(const char *path)
     }
     return make_dir(buf) < 0 ? -errno : 0;
 }
+
+void campaign_find(const char *given, char out[PATH_MAX])
+{
+    const char *end = strlen(given) > 4 && strcmp(given + strlen(given) - 4, ".ini") == 0 ? "" : ".ini";
+    snprintf(out, PATH_MAX, "%s", given);
+    if (access(given, F_OK) == 0 || strchr(given, '/'))
+        return;
+    char shipped[PATH_MAX];
+    if ((size_t)snprintf(shipped, PATH_MAX, "%s/campaigns/%s%s", campaign_data_dir(), given, end) < PATH_MAX &&
+        access(shipped, F_OK) == 0)
+        memcpy(out, shipped, PATH_MAX);
+}
