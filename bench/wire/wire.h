@@ -1,7 +1,7 @@
 /*
  * bench/wire: the bytes that go between programs. STUN (RFC 8489, RFC 5780), TURN (RFC 8656, RFC 6062), the control
- * protocol between a peer and S, and the path messages between two peers. Memory in, memory out: no I/O, no clock, and no
- * allocation but in struct wire_kept.
+ * protocol between a peer and S, and the path messages between two peers. Memory in, memory out: no I/O, no clock, and
+ * no allocation but in struct wire_kept.
  *
  * Telling them apart by the first byte (RFC 7983): 0-3 is STUN and TURN, 64-79 TURN's channel data, WIRE_FRAME_MAGIC a
  * control frame, WIRE_PATH_MAGIC a path message.
@@ -220,6 +220,47 @@ int wire_turn_channel_decode(const uint8_t *buf, size_t len, uint16_t *channel, 
  */
 #define WIRE_TURN_STREAM_MAX (WIRE_STUN_HEADER_LEN + 65536)
 int wire_turn_stream_len(const uint8_t *buf, size_t len);
+
+/* ---- port mapping: PCP (RFC 6887) and NAT-PMP (RFC 6886) -------------------------------------- */
+
+/* Both: UDP to this port of the gateway. */
+#define WIRE_PORTMAP_PORT      5351
+#define WIRE_PORTMAP_NONCE_LEN 12
+/* Longest message of PCP (RFC 6887, 7). */
+#define WIRE_PORTMAP_MAX_LEN 1100
+
+enum wire_portmap_protocol { WIRE_PORTMAP_NATPMP = 0, WIRE_PORTMAP_PCP = 2 }; /* as their version fields */
+
+/* Results that the two have in common, or that tell one from the other; 0 is success. */
+enum {
+    WIRE_PORTMAP_UNSUPP_VERSION = 1,
+    WIRE_PORTMAP_NOT_AUTHORIZED = 2,
+    WIRE_NATPMP_NETWORK_FAILURE = 3,
+    WIRE_NATPMP_NO_RESOURCES = 4,
+    WIRE_PCP_NETWORK_FAILURE = 7,
+    WIRE_PCP_NO_RESOURCES = 8,
+    WIRE_PCP_USER_EX_QUOTA = 10,
+    WIRE_PCP_ADDRESS_MISMATCH = 12,
+};
+
+/* A mapping as it is asked for, and as it is granted or refused. */
+struct wire_portmap {
+    enum wire_portmap_protocol protocol;
+    bool address;                          /* NAT-PMP: the external address is asked for or told, and nothing else */
+    uint8_t transport;                     /* 6 or 17, as in IP */
+    uint8_t nonce[WIRE_PORTMAP_NONCE_LEN]; /* PCP */
+    union base_ep client;                  /* PCP: requests, our address; port 0 */
+    uint16_t internal_port;
+    union base_ep external; /* NAT-PMP: a mapping has the port only, on 0.0.0.0 */
+    uint32_t lifetime_s;    /* 0 deletes; of a refusal: ask again after that long (PCP) */
+    uint16_t result;        /* responses: 0 = success */
+    uint32_t epoch_s;       /* responses */
+};
+
+/* A request. The length, or -ENOSPC; -EINVAL for what the protocol cannot say. */
+int wire_portmap_encode(const struct wire_portmap *ask, uint8_t *buf, size_t cap);
+/* A response of either protocol, of exactly len bytes. 0, or -EBADMSG. */
+int wire_portmap_decode(const uint8_t *buf, size_t len, struct wire_portmap *out);
 
 /* ---- keys and proofs ------------------------------------------------------------------------- */
 
