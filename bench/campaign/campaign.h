@@ -387,7 +387,10 @@ int campaign_resume_read(FILE *in, const struct campaign_cell *cells, struct cam
 
 /* Cells by name. */
 struct campaign_index {
-    const struct campaign_cell *cells, **sorted;
+    struct campaign_name {
+        const char *name;
+        size_t cell;
+    } * sorted;
     size_t n;
 };
 

@@ -7,33 +7,29 @@
 
 /* ---- finding a line's cell ------------------------------------------------------------------- */
 
-static int compare_cells(const void *a, const void *b)
+static int compare_names(const void *a, const void *b)
 {
-    const struct campaign_cell *const *x = a, *const *y = b;
-    return strcmp((*x)->name, (*y)->name);
-}
-
-static int compare_name(const void *name, const void *cell)
-{
-    const struct campaign_cell *const *x = cell;
-    return strcmp(name, (*x)->name);
+    const struct campaign_name *x = a, *y = b;
+    return strcmp(x->name, y->name);
 }
 
 int campaign_index_make(struct campaign_index *index, const struct campaign_cell *cells, size_t n)
 {
-    *index = (struct campaign_index){.cells = cells, .n = n, .sorted = malloc((n + 1) * sizeof(*index->sorted))};
+    *index = (struct campaign_index){.n = n, .sorted = calloc(n + 1, sizeof(struct campaign_name))};
     if (!index->sorted)
         return -ENOMEM;
     for (size_t i = 0; i < n; i++)
-        index->sorted[i] = &cells[i];
-    qsort(index->sorted, n, sizeof(*index->sorted), compare_cells);
+        index->sorted[i] = (struct campaign_name){cells[i].name, i};
+    qsort(index->sorted, n, sizeof(struct campaign_name), compare_names);
     return 0;
 }
 
 size_t campaign_index_find(const struct campaign_index *index, const char *name)
 {
-    const struct campaign_cell **found = bsearch(name, index->sorted, index->n, sizeof(*index->sorted), compare_name);
-    return found ? (size_t)(*found - index->cells) : index->n;
+    const struct campaign_name key = {name, 0};
+    const struct campaign_name *found =
+        bsearch(&key, index->sorted, index->n, sizeof(struct campaign_name), compare_names);
+    return found ? found->cell : index->n;
 }
 
 void campaign_index_free(struct campaign_index *index)

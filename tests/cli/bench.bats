@@ -366,6 +366,31 @@ refused()
     [ "$status" = 1 ]
     [[ $output == *"line 1: no trial record"* ]]
     [ "$(wc -l <out/trials.jsonl)" = 13 ]
+    { head -n 1 all.jsonl | sed 's/"schema":1/"schema":2/'; cat all.jsonl; } >out/trials.jsonl
+    run bench run c.ini --out out --filter 'open/open/*' --resume
+    [ "$status" = 1 ]
+    one_line
+    [[ $output == *"line 1: a record of a newer version"* ]]
+    head -c 5000 /dev/urandom >out/trials.jsonl
+    cp out/trials.jsonl noise
+    run bench run c.ini --out out --filter 'open/open/*' --resume
+    [ "$status" = 1 ]
+    cmp out/trials.jsonl noise
+    cp all.jsonl out/trials.jsonl
+    cp out/run.json run.json
+    for bad in '' '{' '[]' '{"schema":2}' '{"schema":1}' 'null'; do
+        echo "$bad" >out/run.json
+        run bench run c.ini --out out --filter 'open/open/*' --resume
+        [ "$status" = 1 ] || { echo "$bad: $output"; false; }
+        one_line
+        [ "$(cat out/run.json)" = "$bad" ]
+    done
+    rm out/run.json
+    run bench run c.ini --out out --filter 'open/open/*' --resume
+    [ "$status" = 1 ]
+    one_line
+    [[ $output == *"cannot be resumed: run.json:"* ]]
+    cmp out/trials.jsonl all.jsonl
 }
 
 @test "two at once in one folder: the second is refused" {
@@ -381,15 +406,38 @@ refused()
     [[ $output == *"another bench is writing there"* ]]
 }
 
-@test "a full disk: one line, what is there stays" {
+@test "a full disk: one line, what is there stays, and --resume completes it once there is room" {
     needs_root
     mkdir small
     if ! unshare -m true 2>/dev/null; then skip "mount namespaces are not allowed here"; fi
     run unshare -m bash -c "mount -t tmpfs -o size=24k none small && cd small && ln -s ../state state &&
-        '$FAKE_DIR/bench' run ../c.ini --out out --trials 200 --filter 'open/open/simopen/*'; echo status \$?
-        tail -c 1 out/trials.jsonl | od -An -c"
-    [[ $output == *"No space left on device"* && $output == *"status 2"* ]] || { echo "$output"; false; }
-    [[ ${lines[-1]} == *'\n'* && $output != *" 0 of 200 trials"* ]] || { echo "$output"; false; }
+        '$FAKE_DIR/bench' run ../c.ini --out out --trials 200 --filter 'open/open/simopen/*' 2>../err; echo status \$?
+        grep -c ^bench: ../err; cat ../err; ls out | tr '\n' ' '; jq -e .schema out/run.json; tail -c 1 out/trials.jsonl | od -An -c
+        cp out/trials.jsonl ../before
+        mount -o remount,size=4m \$PWD
+        '$FAKE_DIR/bench' run ../c.ini --out out --trials 200 --filter 'open/open/simopen/*' --resume >/dev/null; echo then \$?
+        cp -r out ../all"
+    [[ $output == *"No space left on device"* && $output == *"status 2"* && $output != *" 0 of 200 trials"* ]] || { echo "$output"; false; }
+    [ "$(sed -n '/^status 2/{n;p}' <<<"$output")" = 1 ] || { echo "$output"; false; }
+    [[ $output == *"run.json trials.jsonl "* && $output == *'\n'* && $output == *"then 0"* ]] || { echo "$output"; false; }
+    every_trial_once all 1 200
+    cmp before <(head -c "$(stat -c %s before)" all/trials.jsonl)
+    run unshare -m bash -c "mount -t tmpfs -o size=4k none small && cd small && '$FAKE_DIR/bench' run ../c.ini --out out; echo status \$?; find out -type f"
+    [ "${#lines[@]}" = 2 ] || { echo "$output"; false; }
+    [[ ${lines[0]} == *"out cannot be written: No space left on device" && ${lines[1]} == "status 1" ]]
+}
+
+@test "what is made of the trials cannot be written: one line, the old one stays" {
+    needs_root
+    bench run c.ini --out out --filter 'open/open/*' >/dev/null
+    cp out/summary.csv out/latency.hlog .
+    mkdir out/latency.hlog.new
+    sed -i '/"trial":2,/d' out/trials.jsonl
+    run bench run c.ini --out out --filter 'open/open/*' --resume
+    [ "$status" = 2 ]
+    [ "$(grep -c 'out/latency.hlog cannot be written: Is a directory' <<<"$output")" = 1 ]
+    cmp out/latency.hlog latency.hlog
+    every_trial_once out 2 6
 }
 
 # ---- bench lab -------------------------------------------------------------------------------------
