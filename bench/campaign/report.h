@@ -186,6 +186,7 @@ struct report_figure {
     char script[16];        /* in bench/report */
     char params[1024];      /* gnuplot assignments; numbers, and names that report_plain() made */
     const char *group;      /* a heading over it and what follows; NULL: none */
+    unsigned pair;          /* 1: stands beside the one that follows, which has 2 */
     bool wide;              /* a large matrix: two of them share the page's width */
     char caption[256];      /* plain text */
 };

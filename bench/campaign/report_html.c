@@ -184,13 +184,14 @@ static void put_figures(struct page *p, enum report_section section, const char 
             put_group(p, f->group, n == 0);
         group = f->group;
         n++;
+        raw(p, f->pair != 1 ? "" : f->wide ? "<div class=\"pair wide\">" : "<div class=\"pair\">");
         raw(p, f->wide ? "<figure class=\"wide\">\n" : "<figure>\n");
         inline_svg(p, i);
         raw(p, "<figcaption>");
         text(p, "%s", f->caption);
         raw(p, *f->caption ? " &middot; plots/" : "plots/");
         text(p, "%s.svg", f->id);
-        raw(p, "</figcaption>\n</figure>\n");
+        raw(p, f->pair == 2 ? "</figcaption>\n</figure></div>\n" : "</figcaption>\n</figure>\n");
     }
     raw(p, n ? "</div>\n" : "<p>");
     if (!n)

@@ -51,7 +51,10 @@ static void heat(struct report_writer *w, const struct report_cell *kind)
     report_plot_block(w);
     put_names(w, &a);
     bool many = a.n > 10 || b.n > 10;
-    int cw = many ? 24 : 44, ch = many ? 20 : 30, left = report_widest(&a) + 16, bottom = report_widest(&b) + 16;
+    /* Fewer names have room for larger letters. */
+    double scale = many ? 1 : 1.15;
+    int cw = many ? 24 : 44, ch = many ? 20 : 30;
+    int left = (int)(scale * report_widest(&a)) + 18, bottom = (int)(scale * report_widest(&b)) + 18;
     int wd = left + (int)b.n * cw + 64, title_px = (int)strlen(title) * 8 + 20;
     wd = wd > title_px ? wd : title_px;
     w->now->wide = many;
@@ -64,21 +67,38 @@ static void heat(struct report_writer *w, const struct report_cell *kind)
     report_names_free(&b);
 }
 
-/* TCP and UDP alternate, so that they stand side by side; then what is neither. */
+/* The next technique over this transport at or after *at. */
+static const struct report_cell *next_of(const struct report_kinds *k, bool (*transport)(const struct report_cell *),
+                                         size_t *at)
+{
+    while (*at < k->n && !(report_is_technique(k->list[*at]) && transport(k->list[*at])))
+        (*at)++;
+    return *at < k->n ? k->list[(*at)++] : NULL;
+}
+
+static void heat_of_pair(struct report_writer *w, const struct report_cell *kind, unsigned side)
+{
+    size_t before = w->figures->n;
+    heat(w, kind);
+    if (w->figures->n > before)
+        w->figures->list[before].pair = side;
+}
+
+/* TCP and UDP stand side by side, in the campaign's order of each; then what is neither, and the controls. */
 static int all_heats(struct report_writer *w)
 {
     struct report_kinds k;
     int res = report_kinds_find(w->set, report_same_panel, NULL, &k);
-    size_t tcp = 0, udp = 0;
-    while (res == 0 && (tcp < k.n || udp < k.n)) {
-        while (tcp < k.n && !(report_is_technique(k.list[tcp]) && report_is_tcp(k.list[tcp])))
-            tcp++;
-        if (tcp < k.n)
-            heat(w, k.list[tcp++]);
-        while (udp < k.n && !(report_is_technique(k.list[udp]) && report_is_udp(k.list[udp])))
-            udp++;
-        if (udp < k.n)
-            heat(w, k.list[udp++]);
+    for (size_t tcp_at = 0, udp_at = 0; res == 0;) {
+        const struct report_cell *tcp = next_of(&k, report_is_tcp, &tcp_at);
+        const struct report_cell *udp = next_of(&k, report_is_udp, &udp_at);
+        if (!tcp && !udp)
+            break;
+        bool both = tcp && udp && w->figures->n + 2 <= REPORT_MAX_FIGURES;
+        if (tcp)
+            heat_of_pair(w, tcp, both ? 1 : 0);
+        if (udp)
+            heat_of_pair(w, udp, both ? 2 : 0);
     }
     for (size_t i = 0; res == 0 && i < k.n; i++)
         if (!report_is_technique(k.list[i]) || !(report_is_tcp(k.list[i]) || report_is_udp(k.list[i])))

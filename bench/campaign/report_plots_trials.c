@@ -13,12 +13,12 @@ struct bar {
     uint64_t n, ok, reasons[REPORT_REASONS];
 };
 
-static struct bar bar_of(const struct report_set *set, const struct report_cell *kind)
+static struct bar bar_of(const struct report_set *set, const struct report_cell *kind, report_same_fn *same)
 {
     struct bar bar = {0};
     for (size_t i = 0; i < set->n; i++) {
         const struct report_cell *c = &set->cells[i];
-        if (!report_same_panel(c, kind))
+        if (!same(c, kind))
             continue;
         bar.n += c->n;
         bar.ok += c->ok;
@@ -43,35 +43,70 @@ static void put_segments(struct report_writer *w, const struct bar *bars, size_t
     report_plot_block(w);
 }
 
+static bool same_cell(const struct report_cell *a, const struct report_cell *b)
+{
+    return report_same_panel(a, b) && report_same_pair(a, b);
+}
+
+/* The rows' names; how wide they are. */
+static int put_rows(struct report_writer *w, const struct report_kinds *k, bool pairs)
+{
+    int left = 60;
+    for (size_t i = 0; i < k->n; i++) {
+        char title[512], text[1024], plain[256];
+        report_plot_title(w, k->list[i], true, title, sizeof(title));
+        if (pairs)
+            snprintf(text, sizeof(text), "%.90s / %.90s, %.300s", k->list[i]->nat_a, k->list[i]->nat_b, title);
+        else
+            snprintf(text, sizeof(text), "%.300s", title);
+        report_plain(text, 64, plain, sizeof(plain));
+        fprintf(w->data, "%zu\t%s\n", i, plain);
+        int px = (int)((double)strlen(plain) * CHAR_PX);
+        left = px > left ? px : left;
+    }
+    return left;
+}
+
+static void bars(struct report_writer *w, const struct report_kinds *k, report_same_fn *same, bool pairs)
+{
+    struct bar *list = calloc(k->n + 1, sizeof(*list));
+    size_t n = w->set->n_reasons + 1, keyrows = (n + 2) / 3;
+    if (!list)
+        w->error = -ENOMEM;
+    if (!list || !report_plot_begin(w, REPORT_FAILURES, "failures.gp", pairs ? "failures-cells" : "failures", "")) {
+        free(list);
+        return;
+    }
+    for (size_t i = 0; i < k->n; i++)
+        list[i] = bar_of(w->set, k->list[i], same);
+    for (size_t at = 0; at < n; at++)
+        put_segments(w, list, k->n, at);
+    int left = put_rows(w, k, pairs);
+    report_plot_params(
+        w, "n = %zu; rows = %zu; left = %d; keyrows = %zu; wd = %d; ht = %zu; title = 'What came of the trials'", n,
+        k->n, left + 14, keyrows, left + 14 + 620, 88 + 18 * keyrows + (pairs ? 17 : 24) * k->n);
+    snprintf(w->now->caption, sizeof(w->now->caption), "%s",
+             pairs ? "Each cell" : "All NAT pairs of a technique together");
+    report_plot_end(w);
+    free(list);
+}
+
+/* More are no picture any more: the table of cells has them. */
+#define BARS_MOST 64
+
 int report_plot_failures(struct report_writer *w)
 {
-    struct report_kinds k;
-    int res = report_kinds_find(w->set, report_same_panel, NULL, &k), left = 60;
-    struct bar *bars = calloc(k.n + 1, sizeof(*bars));
-    if (res == 0 && bars && k.n && report_plot_begin(w, REPORT_FAILURES, "failures.gp", "failures", "")) {
-        size_t n = w->set->n_reasons + 1, keyrows = (n + 2) / 3;
-        for (size_t i = 0; i < k.n; i++)
-            bars[i] = bar_of(w->set, k.list[i]);
-        for (size_t at = 0; at < n; at++)
-            put_segments(w, bars, k.n, at);
-        for (size_t i = 0; i < k.n; i++) {
-            char text[512];
-            report_plot_title(w, k.list[i], true, text, sizeof(text));
-            fprintf(w->data, "%zu\t", i);
-            report_plot_name(w, text);
-            fputc('\n', w->data);
-            left = report_name_px(text) > left ? report_name_px(text) : left;
-        }
-        report_plot_params(
-            w, "n = %zu; rows = %zu; left = %d; keyrows = %zu; wd = %d; ht = %zu; title = 'What came of the trials'", n,
-            k.n, left + 14, keyrows, left + 14 + 720, 88 + 18 * keyrows + 24 * k.n);
-        snprintf(w->now->caption, sizeof(w->now->caption), "All NAT pairs of a technique together");
-        report_plot_end(w);
-    }
-    if (!bars)
-        res = -ENOMEM;
-    free(bars);
-    free(k.list);
+    struct report_kinds panels, cells;
+    int res = report_kinds_find(w->set, report_same_panel, NULL, &panels);
+    if (res < 0)
+        return res;
+    if (panels.n)
+        bars(w, &panels, report_same_panel, false);
+    res = report_kinds_find(w->set, same_cell, report_is_technique, &cells);
+    if (res == 0 && cells.n > 1 && cells.n <= BARS_MOST)
+        bars(w, &cells, same_cell, true);
+    free(cells.list);
+    free(panels.list);
     return res;
 }
 

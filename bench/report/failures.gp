@@ -5,7 +5,7 @@ set lmargin at screen 1.0 * left / wd
 set rmargin at screen 1 - 20.0 / wd
 set tmargin at screen 1 - (34.0 + 18 * keyrows) / ht
 set bmargin at screen 54.0 / ht
-set title title font ",13" offset 0, keyrows * 1.4
+set label 1 title at screen 0.5, screen 1 - 14.0 / ht center font ",13"
 set xrange [0:100]
 set yrange [rows - 0.4:-0.6]
 set xlabel "% of trials"

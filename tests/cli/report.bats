@@ -225,13 +225,13 @@ campaign()
     [ "$output" = "report: r/report.html" ]
     [ "$(names r)" = "plots report.html run.json trials.jsonl " ]
     # No plot is missing, none is empty, and each is on the page.
-    [ "$(names r/plots | grep -o '\.svg ' | wc -l)" = 18 ]
-    [ "$(names r/plots | grep -o '\.tsv ' | wc -l)" = 18 ]
+    [ "$(names r/plots | grep -o '\.svg ' | wc -l)" = 19 ]
+    [ "$(names r/plots | grep -o '\.tsv ' | wc -l)" = 19 ]
     for f in r/plots/*.svg; do
         [ "$(grep -v '^$' "$f" | tail -1)" = "</svg>" ]
         has "${f#r/}" r/report.html
     done
-    [ "$(grep -c '^<svg ' r/report.html)" = 18 ]
+    [ "$(grep -c '^<svg ' r/report.html)" = 19 ]
     # 3 of 10: Wilson 10.8 to 60.3.
     has '<td class="n">3/10</td><td class="n">30.0 [10.8, 60.3]</td><td class="n">35.0</td>' r/report.html
     # The median of 61 to 68 ms.
@@ -245,7 +245,9 @@ campaign()
     # A curve ends at the success rate: 10 of 20.
     [ "$(awk '/^tcp-8x8/ {on = 1} on && !NF {exit} on {last = $2} END {print last}' r/plots/cdf.tsv)" = 50 ]
     # The stacked bars are whole.
-    [ "$(awk '$1 == 1 {sum += $3 - $2} END {print sum}' r/plots/failures.tsv)" = 100 ]
+    for f in failures failures-cells; do
+        [ "$(awk '$1 == 1 {sum += $3 - $2} END {print sum}' r/plots/$f.tsv)" = 100 ]
+    done
     has "$(printf '64\t80\t49.016\t94.332')" r/plots/budget-home-office.tsv
     has "$(printf '85\t80\t49.016\t94.332')" r/plots/calibration.tsv
     has "$(printf '0\t-20.0000\t-50.98')" r/plots/difference-tcp-8x8-udp-8x8.tsv
