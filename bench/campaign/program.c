@@ -93,7 +93,7 @@ void worker_program_watch(struct worker *w, struct worker_program *p, int pidfd,
 int worker_program_start(struct worker *w, struct worker_program *p, struct lab_host *host, const char *const *argv,
                          int fd_in, int fd_out)
 {
-    int err[2], pidfd;
+    int err[2], pidfd = -1;
     int res = pipe2(err, O_CLOEXEC) < 0 ? -errno : 0;
     if (res == 0) {
         struct lab_command cmd = {.argv = argv, .fd_in = fd_in, .fd_out = fd_out, .fd_err = err[1]};
