@@ -8,6 +8,7 @@
  *   side.c     HOME@CARRIER                              hosts.c    the hosts of a cell, and their NATs
  *   worker.c   one range of one cell's trials, in a lab (program.c, peers.c, exec.c; worker.h)
  *   coordinator.c   the workers, and the only writer
+ *   jobs.c     what workers are given, in which order
  *   exec_config.c   the keys of `use = exec` (pure)         shell.c    a command in a host, and what it is told
  *   results.c  the folder: run.json, trials.jsonl           resume.c   what a folder already has
  *   folder.c   a folder, without its campaign file

@@ -1,7 +1,6 @@
 /*
- * The coordinator: starts a worker process for each job, at most `parallel` at once and in a random order that the seed
- * decides, and is the only writer of trials.jsonl. What a failed worker did not measure is tried once more; what is
- * missing then is recorded as an error, because a trial that was meant to be made belongs in the denominator.
+ * The coordinator: starts a worker process for each job, as many at once as the machine bears, and is the only writer
+ * of trials.jsonl.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -18,69 +17,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "bench/campaign/campaign.h"
-#include "bench/hist/hist.h"
+#include "bench/campaign/coordinator.h"
 
 /* Cells mostly wait for packets that are on their way: with twelve a core at RTT 40 ms a processor is idle for nine
  * tenths of the time. More need more memory than they gain. */
 #define WORKERS_PER_CPU 24
-/* What is measured of a technique alone, before several are at once: so many trials, but not for longer than this. */
-#define SOLO_TRIALS 5
-#define SOLO_NS     (3 * BASE_NS_PER_S)
-#define ATTEMPTS    2
-#define STATUS_NS   (200 * BASE_NS_PER_MS)
-/* So many failed workers before the first record mean that nothing works here: the rest is not tried. */
-#define HOPELESS 4
-
-struct job {
-    struct campaign_range range;
-    unsigned attempt;
-    bool solo; /* it begins alone, to see how late packets are then */
-    bool lost; /* not all of it was measured, and it is not tried again */
-};
-
-struct coordinator;
-
-/* A place for one worker. */
-struct slot {
-    struct coordinator *c;
-    struct job job;
-    size_t index; /* of the job in the queue */
-    bool busy;
-    bool starting; /* it is still building its lab */
-    bool refused;  /* its records are not to be trusted any more */
-    int pidfd;
-    uint64_t since_ns; /* its start, or its last record */
-    struct loop_op died_op;
-    struct campaign_lines lines;
-};
-
-struct coordinator {
-    struct campaign_run *run;
-    struct loop *loop;
-    struct slot *slots;
-    struct job *jobs; /* a queue: next to take, end */
-    size_t next, end, cap;
-    size_t solo; /* so many in front begin alone */
-    struct base_rng order;
-    size_t running, starting, max_starting;
-    struct campaign_pace pace;
-    uint64_t alone_until_ns;                  /* for the job that is alone; 0: none is */
-    struct hist late;                         /* of all reports */
-    struct campaign_left *times;              /* by cell: what trials took */
-    uint64_t begin_ns, changed_ns, worker_ns; /* workers * time until changed_ns */
-    uint64_t done;                            /* trials in the file */
-    uint64_t proven;                          /* of those, what workers measured in this run */
-    uint64_t failures;                        /* of workers */
-    bool *unmeasured;                         /* by cell */
-    size_t *pending;                          /* by cell: jobs that have not ended */
-    bool hopeless;
-    bool over; /* no operation is started any more */
-    int err;   /* why it had to stop */
-    int signal_fd;
-    struct loop_op signal_op, status_op, alone_op;
-    struct campaign_progress progress;
-};
+/* What is measured of a technique alone, before several are at once, is for not longer than this. */
+#define SOLO_NS   (3 * BASE_NS_PER_S)
+#define STATUS_NS (200 * BASE_NS_PER_MS)
 
 static void fill_slots(struct coordinator *c);
 
@@ -98,27 +42,22 @@ size_t campaign_auto_parallel(size_t ranges)
     return n < ranges ? n : ranges;
 }
 
-static bool stopping(const struct coordinator *c)
-{
-    return c->run->signal || c->err || c->hopeless;
-}
-
 /* ---- stopping -------------------------------------------------------------------------------- */
 
 /* A worker's lab and programs die with it. What it has written already is still read. */
-static void stop_workers(struct coordinator *c)
+void coordinator_stop_workers(struct coordinator *c)
 {
     for (size_t i = 0; i < c->run->parallel; i++)
         if (c->slots[i].busy)
             syscall(SYS_pidfd_send_signal, c->slots[i].pidfd, SIGKILL, NULL, 0);
 }
 
-static void stop_for(struct coordinator *c, int err)
+void coordinator_stop_for(struct coordinator *c, int err)
 {
-    if (stopping(c))
+    if (coordinator_stopping(c))
         return;
     c->err = err;
-    stop_workers(c);
+    coordinator_stop_workers(c);
 }
 
 static void on_signal(struct loop_op *op, int res)
@@ -127,34 +66,34 @@ static void on_signal(struct loop_op *op, int res)
     struct signalfd_siginfo info;
     if (res < 0 || c->over)
         return;
-    if (read(c->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info) && !stopping(c)) {
+    if (read(c->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info) && !coordinator_stopping(c)) {
         c->run->signal = (int)info.ssi_signo;
-        stop_workers(c);
+        coordinator_stop_workers(c);
     }
     loop_poll(c->loop, op, c->signal_fd, POLLIN);
 }
 
 /* ---- records --------------------------------------------------------------------------------- */
 
-static int keep_record(struct coordinator *c, struct campaign_tally *tally, const struct record_view *view,
-                       const char *line, size_t len)
+int coordinator_keep_record(struct coordinator *c, struct campaign_tally *tally, const struct record_view *view,
+                            const char *line, size_t len)
 {
     int res = campaign_results_append(c->run->results, line, len);
     if (res < 0) {
         campaign_progress_hide(&c->progress);
         base_error("%s/trials.jsonl cannot be written: %s; what is there stays, go on with --resume",
                    c->run->results->dir, strerror(-res));
-        stop_for(c, res);
+        coordinator_stop_for(c, res);
         return res;
     }
     c->done++;
     return campaign_tally_add(tally, view);
 }
 
-static void say(struct coordinator *c, const struct slot *slot, const char *what)
+void coordinator_say(struct coordinator *c, size_t cell, const char *what)
 {
     campaign_progress_hide(&c->progress);
-    base_warn("%s: %s", c->run->cells[slot->job.range.cell].name, what);
+    base_warn("%s: %s", c->run->cells[cell].name, what);
 }
 
 static void take_record(struct slot *slot, char *line, size_t len)
@@ -167,12 +106,12 @@ static void take_record(struct slot *slot, char *line, size_t len)
     if (res < 0 || strcmp(view.cell, c->run->cells[slot->job.range.cell].name) != 0 ||
         view.trial < slot->job.range.first || view.trial - slot->job.range.first >= slot->job.range.count ||
         campaign_tally_has(tally, view.trial)) {
-        say(c, slot, "its worker wrote a record that is not its own");
+        coordinator_say(c, slot->job.range.cell, "its worker wrote a record that is not its own");
         slot->refused = true;
         return;
     }
     line[len] = '\n';
-    if (keep_record(c, tally, &view, line, len + 1) < 0)
+    if (coordinator_keep_record(c, tally, &view, line, len + 1) < 0)
         return;
     uint64_t now = base_now_ns();
     c->proven++;
@@ -187,15 +126,10 @@ static void slot_started(struct slot *slot)
     slot->starting = false;
 }
 
-static size_t technique_of(const struct coordinator *c, size_t cell)
-{
-    return (size_t)(c->run->cells[cell].choice - c->run->config->techniques);
-}
-
 static void take_lateness(struct slot *slot, const char *text)
 {
     struct coordinator *c = slot->c;
-    size_t technique = technique_of(c, slot->job.range.cell);
+    size_t technique = coordinator_technique_of(c, slot->job.range.cell);
     uint64_t late;
     if (base_parse_u64(text, 0, UINT64_MAX, &late) < 0)
         return;
@@ -215,7 +149,7 @@ static void take_line(struct slot *slot, char *line, size_t len)
         return;
     switch (*line) {
     case CAMPAIGN_LINE_FAILED:
-        say(c, slot, line + 1);
+        coordinator_say(c, slot->job.range.cell, line + 1);
         break;
     case CAMPAIGN_LINE_STARTED:
         slot_started(slot);
@@ -227,189 +161,6 @@ static void take_line(struct slot *slot, char *line, size_t len)
     default:
         take_record(slot, line, len);
     }
-}
-
-/* ---- jobs ------------------------------------------------------------------------------------ */
-
-static int grow_jobs(struct coordinator *c)
-{
-    size_t cap = c->cap ? c->cap * 2 : 64;
-    struct job *jobs = realloc(c->jobs, cap * sizeof(*jobs));
-    if (!jobs)
-        return -ENOMEM;
-    c->jobs = jobs;
-    c->cap = cap;
-    return 0;
-}
-
-static int add_job(struct coordinator *c, struct campaign_range range, unsigned attempt)
-{
-    int res = c->end == c->cap ? grow_jobs(c) : 0;
-    if (res < 0)
-        return res;
-    /* Anywhere among those that wait: cells and their ranges are started in a random order, so that what drifts on
-     * this machine does not line up with them. */
-    size_t begin = c->next > c->solo ? c->next : c->solo;
-    size_t at = begin + (size_t)base_rng_below(&c->order, c->end - begin + 1);
-    c->jobs[c->end] = c->jobs[at];
-    c->jobs[at] = (struct job){.range = range, .attempt = attempt};
-    c->end++;
-    c->pending[range.cell]++;
-    return 0;
-}
-
-/* What is missing of a cell between two trials. */
-static int add_missing(struct coordinator *c, size_t cell, uint64_t from, uint64_t end, unsigned attempt)
-{
-    struct campaign_range range = {.cell = cell};
-    int res = 0;
-    while (res == 0 && campaign_range_next(c->run->config, &c->run->tallies[cell], &from, &range.first, &range.count) &&
-           range.first < end) {
-        if (range.count > end - range.first)
-            range.count = end - range.first;
-        res = add_job(c, range, attempt);
-    }
-    return res;
-}
-
-/* Brings a job of each technique to the front, with a few trials of it; the rest of its range waits. */
-static int plan_solo(struct coordinator *c)
-{
-    bool seen[CAMPAIGN_MAX_TECHNIQUES] = {false};
-    size_t front = 0;
-    for (size_t i = 0; i < c->end; i++) {
-        struct job job = c->jobs[i];
-        size_t technique = technique_of(c, job.range.cell);
-        if (seen[technique])
-            continue;
-        seen[technique] = true;
-        c->jobs[i] = c->jobs[front];
-        uint64_t few = job.range.count < SOLO_TRIALS ? job.range.count : SOLO_TRIALS;
-        c->jobs[front] = (struct job){.range = {job.range.cell, job.range.first, few}, .attempt = 1, .solo = true};
-        c->solo = ++front;
-        struct campaign_range rest = {job.range.cell, job.range.first + few, job.range.count - few};
-        if (rest.count > 0 && add_job(c, rest, 1) < 0)
-            return -ENOMEM;
-    }
-    return 0;
-}
-
-static int plan_jobs(struct coordinator *c)
-{
-    int res = 0;
-    base_rng_derive(&c->order, c->run->config->seed, "order", 0);
-    for (size_t i = 0; res == 0 && i < c->run->n; i++)
-        res = add_missing(c, i, 0, UINT64_MAX, 1);
-    /* With as few as may run at once in any case there is nothing to find out. */
-    if (res == 0 && c->run->paced && c->end > c->pace.min)
-        res = plan_solo(c);
-    return res;
-}
-
-/* A cell that ends by its interval's width: its next block, when it has to have one. */
-static void go_on(struct coordinator *c, size_t cell)
-{
-    if (c->run->config->until_width <= 0 || c->pending[cell] > 0 || stopping(c))
-        return;
-    int res = add_missing(c, cell, 0, UINT64_MAX, 1);
-    if (res < 0)
-        stop_for(c, res);
-}
-
-static json_t *unmeasured_record(const struct coordinator *c, size_t cell, uint64_t trial)
-{
-    const struct campaign_cell *what = &c->run->cells[cell];
-    struct record_trial t = {.cell = what->name,
-                             .trial = trial,
-                             .seed = what->seed,
-                             .technique = what->choice->technique->name,
-                             .mode = what->choice->mode,
-                             .transport = campaign_choice_transport(what->choice),
-                             .predicted_p = NAN};
-    return record_joint(&t, NULL, NULL);
-}
-
-static void record_unmeasured(struct coordinator *c, size_t cell, uint64_t trial)
-{
-    struct campaign_tally *tally = &c->run->tallies[cell];
-    json_t *record = unmeasured_record(c, cell, trial);
-    char *line = record ? json_dumps(record, JSON_COMPACT) : NULL;
-    size_t len = line ? strlen(line) : 0;
-    struct record_view view;
-    json_decref(record);
-    if (!line || record_view_parse(line, len, &view) < 0) {
-        stop_for(c, -ENOMEM);
-    } else {
-        line[len] = '\n'; /* in place of the NUL */
-        keep_record(c, tally, &view, line, len + 1);
-        tally->unmeasured++;
-    }
-    free(line);
-}
-
-static void give_up(struct coordinator *c, const struct job *job)
-{
-    const struct campaign_tally *tally = &c->run->tallies[job->range.cell];
-    char what[96];
-    uint64_t n = 0;
-    for (uint64_t t = job->range.first; t < job->range.first + job->range.count && !stopping(c); t++)
-        if (!campaign_tally_has(tally, t)) {
-            record_unmeasured(c, job->range.cell, t);
-            n++;
-        }
-    if (!c->unmeasured[job->range.cell])
-        c->run->unmeasured++;
-    c->unmeasured[job->range.cell] = true;
-    snprintf(what, sizeof(what), "%llu trials could not be measured and count as errors", (unsigned long long)n);
-    say(c, &(struct slot){.job = *job}, what);
-}
-
-static uint64_t missing_of(const struct coordinator *c, const struct job *job)
-{
-    uint64_t n = 0;
-    for (uint64_t t = job->range.first; t < job->range.first + job->range.count; t++)
-        n += !campaign_tally_has(&c->run->tallies[job->range.cell], t);
-    return n;
-}
-
-static void job_ended(struct coordinator *c, size_t index)
-{
-    const struct job job = c->jobs[index];
-    c->pending[job.range.cell]--;
-    if (stopping(c))
-        return;
-    if (missing_of(c, &job) == 0) {
-        go_on(c, job.range.cell);
-        return;
-    }
-    c->failures++;
-    if (job.attempt >= ATTEMPTS) {
-        c->jobs[index].lost = true;
-    } else {
-        int res = add_missing(c, job.range.cell, job.range.first, job.range.first + job.range.count, job.attempt + 1);
-        if (res < 0)
-            stop_for(c, res);
-    }
-    if (c->failures >= HOPELESS && c->proven == 0) {
-        c->hopeless = true;
-        stop_workers(c);
-    }
-}
-
-/* What is lost belongs in the denominator; but where nothing at all could be measured it is this machine that failed,
- * and the trials stay to be made. */
-static void settle_lost(struct coordinator *c)
-{
-    bool any = false;
-    for (size_t i = 0; i < c->end; i++)
-        any |= c->jobs[i].lost;
-    if (c->hopeless || (any && c->proven == 0 && !stopping(c))) {
-        c->hopeless = true;
-        base_error("no cell could be measured here: nothing is recorded");
-    }
-    for (size_t i = 0; i < c->end && !stopping(c); i++)
-        if (c->jobs[i].lost)
-            give_up(c, &c->jobs[i]);
 }
 
 /* ---- workers --------------------------------------------------------------------------------- */
@@ -458,7 +209,7 @@ static void slot_check_end(struct slot *slot)
     if (slot->job.solo)
         c->alone_until_ns = 0;
     count_running(c, -1);
-    job_ended(c, slot->index);
+    coordinator_job_ended(c, slot->index);
     fill_slots(c);
 }
 
@@ -475,8 +226,9 @@ static void worker_died(struct loop_op *op, int res)
     struct slot *slot = op->owner;
     siginfo_t info = {0};
     (void)res;
-    if (waitid(P_PIDFD, (id_t)slot->pidfd, &info, WEXITED) == 0 && info.si_code != CLD_EXITED && !stopping(slot->c))
-        say(slot->c, slot, "its worker was killed");
+    if (waitid(P_PIDFD, (id_t)slot->pidfd, &info, WEXITED) == 0 && info.si_code != CLD_EXITED &&
+        !coordinator_stopping(slot->c))
+        coordinator_say(slot->c, slot->job.range.cell, "its worker was killed");
     close(slot->pidfd);
     slot->pidfd = -1;
     slot_check_end(slot);
@@ -529,7 +281,12 @@ static bool must_wait(struct coordinator *c)
 static void on_alone(struct loop_op *op, int res)
 {
     struct coordinator *c = op->owner;
-    if (res >= 0 && !c->over)
+    if (res < 0 || c->over)
+        return;
+    /* Another one may have begun meanwhile. */
+    if (base_now_ns() < c->alone_until_ns)
+        loop_timer(c->loop, op, c->alone_until_ns);
+    else
         fill_slots(c);
 }
 
@@ -552,11 +309,11 @@ static struct slot *free_slot(struct coordinator *c)
 static void fill_slots(struct coordinator *c)
 {
     struct slot *slot;
-    while (c->next < c->end && !stopping(c) && !must_wait(c) && (slot = free_slot(c))) {
+    while (c->next < c->end && !coordinator_stopping(c) && !must_wait(c) && (slot = free_slot(c))) {
         int res = start_worker(c, slot, c->next);
         if (res < 0) {
             base_error("no worker could be started: %s", strerror(-res));
-            stop_for(c, res);
+            coordinator_stop_for(c, res);
             return;
         }
         c->next++;
@@ -576,7 +333,7 @@ static uint64_t expected(struct coordinator *c)
         const struct campaign_tally *t = &c->run->tallies[i];
         uint64_t trials = campaign_trials_expected(c->run->config, t);
         struct campaign_left *left = &c->times[i];
-        left->technique = technique_of(c, i);
+        left->technique = coordinator_technique_of(c, i);
         left->left = trials > t->measured ? trials - t->measured : 0;
         left->chain =
             c->run->config->until_width > 0 || left->left < c->run->config->block ? left->left : c->run->config->block;
@@ -592,8 +349,10 @@ static void on_status(struct loop_op *op, int res)
     if (res < 0 || c->over)
         return;
     uint64_t total = expected(c);
-    campaign_progress_format(c->done, total, c->running, campaign_eta(c->times, c->run->n, c->running), text,
-                             sizeof(text));
+    /* One that is alone for a moment says nothing of how many there will be. */
+    bool alone = base_now_ns() < c->alone_until_ns;
+    double eta = alone ? NAN : campaign_eta(c->times, c->run->n, c->running);
+    campaign_progress_format(c->done, total, c->running, eta, text, sizeof(text));
     campaign_progress_show(&c->progress, text);
     loop_timer(c->loop, op, base_now_ns() + STATUS_NS);
 }
@@ -666,7 +425,7 @@ static int prepare(struct coordinator *c)
     c->begin_ns = c->changed_ns = base_now_ns();
     loop_op_init(&c->alone_op, on_alone, c);
     campaign_pace_init(&c->pace, c->max_starting, run->parallel);
-    return c->slots && c->unmeasured && c->pending && c->times ? plan_jobs(c) : -ENOMEM;
+    return c->slots && c->unmeasured && c->pending && c->times ? coordinator_plan_jobs(c) : -ENOMEM;
 }
 
 int campaign_coordinate(struct campaign_run *run)
@@ -684,7 +443,7 @@ int campaign_coordinate(struct campaign_run *run)
     if (res < 0 && !c.err)
         base_error("the campaign could not be run: %s", strerror(-res));
     campaign_progress_hide(&c.progress);
-    settle_lost(&c);
+    coordinator_settle_lost(&c);
     finish(&c);
     if (res == 0 && c.err)
         res = c.err;
