@@ -109,8 +109,10 @@ int32_t peer_predict_drift(const struct peer_facts *f, uint32_t probes, const st
  * -errno. */
 int peer_predict_rank(const struct peer_facts *f, uint32_t probes, const struct peer_timing *timing,
                       struct base_rng *rng, union base_ep *eps, float *ps, size_t max);
-/* The one endpoint to wait at while f makes `probes` mappings. 0, or -errno. */
-int peer_predict_one(const struct peer_facts *f, uint32_t probes, const struct peer_timing *timing, union base_ep *out);
+/* The one endpoint to wait at while f makes `probes` mappings; *share: its probability over that of the likeliest one,
+ * which leaves less time. 0, or -errno. */
+int peer_predict_one(const struct peer_facts *f, uint32_t probes, const struct peer_timing *timing, union base_ep *out,
+                     double *share);
 /* Success probability of exactly these holes; NAN without memory. */
 double peer_predict_success(const struct peer_facts *f, uint32_t probes, const struct peer_timing *timing,
                             const struct peer_candidates *holes);

@@ -258,9 +258,11 @@ static int aim_probes(const struct peer_facts *opener, const struct peer_facts *
 {
     struct peer_search *s = &out->search;
     union base_ep target = peer_facts_mapped(opener);
-    int err = s->meet ? peer_predict_one(opener, s->holes, timing, &target) : 0;
+    double share = 1;
+    int err = s->meet ? peer_predict_one(opener, s->holes, timing, &target, &share) : 0;
     if (err < 0)
         return err;
+    out->predicted_p *= share;
     return peer_candidates_add(peer_plan_list(out, peer_other(s->opener)), &target, kind_of(prober, &target), NAN);
 }
 
@@ -287,7 +289,9 @@ static int aim_holes(const struct peer_facts *opener, const struct peer_facts *p
     struct peer_candidates *list = peer_plan_list(out, s->opener);
     if (s->meet) {
         union base_ep target;
-        int res = peer_predict_one(prober, s->probes, timing, &target);
+        double share;
+        int res = peer_predict_one(prober, s->probes, timing, &target, &share);
+        out->predicted_p *= share;
         return res < 0 ? res : peer_candidates_append(list, &target, kind_of(opener, &target), NAN);
     }
     /* A later attempt makes more holes: the next best ones. */

@@ -17,6 +17,9 @@
 /* So many draws that spread so far are of all unprivileged ports: of a narrower range, one in thousands would. */
 #define MANY_DRAWS 16
 #define WIDE       52000
+/* A sweep past one port is looked at in so many parts, and a port that is so nearly as good as the best is as good. */
+#define SWEEP_PARTS 16
+#define NEARLY      0.95
 
 struct side {
     struct predict_sample *samples;
@@ -278,21 +281,49 @@ static union base_ep middle(const struct side *s, const struct peer_facts *f)
     return ep;
 }
 
-int peer_predict_one(const struct peer_facts *f, uint32_t probes, const struct peer_timing *timing, union base_ep *out)
+/*
+ * Where a sequence sweeps past many ports, most of them are about as likely to be hit: later ones than the first of
+ * these, as far as the middle of the sweep, still are when a busy host or network starts it late.
+ */
+static union base_ep later(const struct side *s, const struct predict_model *m, uint32_t probes, union base_ep first,
+                           double *share)
+{
+    struct predict_candidate c = {.ep = to_predict(&first)};
+    double most = predict_success(m, &c, 1);
+    union base_ep best = first;
+    for (uint32_t i = 1; i <= SWEEP_PARTS / 2; i++) {
+        int64_t port = base_ep_port(&first) + (int64_t)s->behaviour.step * (probes * i / SWEEP_PARTS);
+        if (port < 1024 || port > UINT16_MAX)
+            break;
+        c.ep.port = (uint16_t)port;
+        double p = predict_success(m, &c, 1);
+        if (p < NEARLY * most)
+            break;
+        *share = p / most;
+        base_ep_set_port(&best, (uint16_t)port);
+    }
+    return best;
+}
+
+int peer_predict_one(const struct peer_facts *f, uint32_t probes, const struct peer_timing *timing, union base_ep *out,
+                     double *share)
 {
     struct side s = {.samples = NULL};
-    int err = f->n_samples ? open_side(&s, f, timing, 0) : -EINVAL;
-    if (err < 0)
-        return err;
-    int ports = s.behaviour.ports.value;
-    bool range = ports == PREDICT_PORTS_RANDOM || ports == PREDICT_PORTS_BAND || ports == PREDICT_PORTS_BLOCK;
-    if (range)
+    struct predict_model *m = f->n_samples ? open_model(&s, f, probes, timing) : NULL;
+    int ports = s.behaviour.ports.value, err = f->n_samples ? -ENOMEM : -EINVAL;
+    *share = 1;
+    if (m && (ports == PREDICT_PORTS_RANDOM || ports == PREDICT_PORTS_BAND || ports == PREDICT_PORTS_BLOCK)) {
         *out = middle(&s, f);
+        err = 0;
+    } else if (m) {
+        err = peer_predict_rank(f, probes, timing, NULL, out, NULL, 1);
+        err = err < 0 ? err : err == 0 ? -EINVAL : 0;
+        if (err == 0 && ports == PREDICT_PORTS_SEQUENTIAL)
+            *out = later(&s, m, probes, *out, share);
+    }
+    predict_model_free(m);
     free(s.samples);
-    if (range)
-        return 0;
-    err = peer_predict_rank(f, probes, timing, NULL, out, NULL, 1);
-    return err < 0 ? err : err == 0 ? -EINVAL : 0;
+    return err;
 }
 
 double peer_predict_success(const struct peer_facts *f, uint32_t probes, const struct peer_timing *timing,
