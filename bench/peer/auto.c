@@ -10,6 +10,12 @@
 #define SURE_ENOUGH 0.9
 /* Without prediction of ports a technique that keeps to its registered ports tries so many candidates. */
 #define FEW_HOLES 48
+/*
+ * Some routers shut out who sends them several packets unasked, and know few flows: where the ports are narrow a first
+ * attempt with so few probes and holes is tried, if it reaches the target.
+ */
+#define SHY_PROBES 6
+#define SHY_HOLES  64
 /* Silence that ends an attempt, as in the techniques. */
 #define SILENCE_RTTS   3
 #define SILENCE_MIN_NS (150 * BASE_NS_PER_MS)
@@ -203,13 +209,18 @@ static void plan_retries(const struct deciding *d, const struct evidence *prober
 
 /* ---- with a search --------------------------------------------------------------------------- */
 
+static bool is_narrow(const struct evidence *e)
+{
+    int ports = e->b.ports.value;
+    return ports == PREDICT_PORTS_SEQUENTIAL || ports == PREDICT_PORTS_BLOCK || ports == PREDICT_PORTS_BAND;
+}
+
 static enum peer_strategy strategy_of(const struct deciding *d, const struct evidence *prober)
 {
-    int ports = prober->b.ports.value;
     if (d->out->search.meet)
         return PEER_STRATEGY_MEET;
-    bool narrow = ports == PREDICT_PORTS_SEQUENTIAL || ports == PREDICT_PORTS_BLOCK || ports == PREDICT_PORTS_BAND;
-    return narrow && !base_ep_is_set(&d->out->search.random_at) ? PEER_STRATEGY_PREDICTED : PEER_STRATEGY_RANDOM;
+    return is_narrow(prober) && !base_ep_is_set(&d->out->search.random_at) ? PEER_STRATEGY_PREDICTED
+                                                                           : PEER_STRATEGY_RANDOM;
 }
 
 static struct peer_search_limits limits_of(const struct deciding *d)
@@ -223,15 +234,34 @@ static struct peer_search_limits limits_of(const struct deciding *d)
     return limits;
 }
 
+static int plan_within(const struct deciding *d, const struct peer_search_limits *limits)
+{
+    return peer_search_plan_within(d->side[0].facts, d->side[1].facts, d->options, d->rng, d->ways->tcp, limits,
+                                   d->out);
+}
+
+static int plan_shy(const struct deciding *d, const struct peer_search_limits *limits)
+{
+    static const struct peer_search_limits shy = {SHY_HOLES, SHY_PROBES};
+    bool any_limits = !limits->holes && !limits->probes, one_stays = d->side[0].stays || d->side[1].stays;
+    if (any_limits && one_stays && is_narrow(&d->side[d->side[0].stays])) {
+        int err = plan_within(d, &shy);
+        if (err < 0 || (!d->out->infeasible && d->out->predicted_p >= peer_option_fraction(d->options, "target")))
+            return err;
+        peer_plan_drop_lists(d->out);
+        d->out->infeasible = false;
+        d->out->predicted_p = NAN;
+    }
+    return plan_within(d, any_limits ? NULL : limits);
+}
+
 static int plan_search(const struct deciding *d)
 {
     struct peer_plan *out = d->out;
     struct peer_search_limits limits = limits_of(d);
     uint32_t attempts = out->search.attempts;
-    bool limited = limits.holes || limits.probes;
     uint64_t asked;
-    int err = peer_search_plan_within(d->side[0].facts, d->side[1].facts, d->options, d->rng, d->ways->tcp,
-                                      limited ? &limits : NULL, out);
+    int err = plan_shy(d, &limits);
     if (err < 0)
         return err;
     if (out->infeasible)

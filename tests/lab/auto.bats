@@ -50,7 +50,7 @@ each() {
 }
 
 @test "NATs that refuse probes and holes alike are overcome by a careful second attempt" {
-    run -0 campaign 10 4s 40ms "portspray:auto" "linux-rst / linux-random-rst"
+    run -0 campaign 8 4s 40ms "portspray:auto" "linux-rst / linux-random-rst"
     each 'all(.[]; .outcome == "ok" and .predicted_p > 0.99) and any(.[]; .a.aimed_anew == 1)'
 }
 
