@@ -154,11 +154,10 @@ static void options_keep_their_bounds(void **state)
     assert_int_equal(peer_option_u64(&o, "timeout"), 10 * BASE_NS_PER_S);
     assert_int_equal(peer_options_set(&o, t, "interval", "5ms"), 0);
     assert_int_equal(peer_option_u64(&o, "interval"), 5 * BASE_NS_PER_MS);
-    static const char *const bad[][2] = {{"interval", "0"},   {"interval", "11s"}, {"interval", "5"},
-                                         {"mode", "plain"},   {"rate", "1e3"},     {"rate", "-1"},
-                                         {"timeout", "soon"}, {"samples", "257"},  {"samples", ""},
-                                         {"skew", "30"},      {"skew", "--1ms"},   {"skew", "-31s"},
-                                         {"skew", "31s"},     {"skew", "-"}};
+    static const char *const bad[][2] = {
+        {"interval", "0"}, {"interval", "11s"}, {"interval", "5"},  {"mode", "plain"}, {"rate", "1e3"},
+        {"rate", "-1"},    {"timeout", "soon"}, {"samples", "257"}, {"samples", ""},   {"skew", "30"},
+        {"skew", "--1ms"}, {"skew", "-31s"},    {"skew", "31s"},    {"skew", "-"}};
     for (size_t i = 0; i < BASE_ARRAY_LEN(bad); i++)
         assert_int_equal(peer_options_set(&o, t, bad[i][0], bad[i][1]), -EINVAL);
     assert_int_equal(peer_options_set(&o, t, "colour", "red"), -ENOENT);
