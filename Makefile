@@ -38,7 +38,7 @@ discover_PROGRAM := bench/discover/main.c bench/discover/show.c
 discover_SRC := $(filter-out $(discover_PROGRAM),$(wildcard bench/discover/*.c))
 LIBS       := $(patsubst %,$(BUILD)/lib%.a,baseline peer discover lab record hist wire loop base predict)
 
-PROGRAMS       := rendezvous bench simopen synspray portspray relay predict discover
+PROGRAMS       := rendezvous bench simopen synspray portspray relay mapped predict discover
 rendezvous_SRC := $(wildcard bench/rendezvous/*.c)
 bench_SRC      := $(wildcard bench/campaign/*.c)
 simopen_SRC    := $(wildcard tcp_punch/simopen*.c)
@@ -49,7 +49,9 @@ bench_LIBS      := lab record hist loop base
 simopen_LIBS    := peer discover record wire loop base predict
 synspray_LIBS   := peer discover record wire loop base predict
 predict_LIBS    := predict
-relay_SRC      := $(baseline_PROGRAM)
+relay_SRC      := bench/baseline/relay_main.c
+mapped_SRC     := bench/baseline/mapped_main.c
+mapped_LIBS     := baseline peer discover record wire loop base predict
 relay_LIBS      := baseline peer discover record wire loop base predict
 portspray_LIBS  := peer discover record wire loop base predict
 discover_LIBS   := discover record wire loop base predict
@@ -233,7 +235,7 @@ clean:
 PACKAGES_BUILD := gcc libc6-dev make pkg-config git liburing-dev libjansson-dev libssl-dev libmnl-dev libinih-dev zlib1g-dev
 PACKAGES_RUN   := nftables xz-utils gnuplot-nox slirp4netns passt
 PACKAGES_TEST  := libcmocka-dev bats iproute2 jq procps util-linux netcat-openbsd mandoc parallel
-PACKAGES_DEV   := clang clang-format clang-tidy libclang-rt-14-dev cppcheck shellcheck valgrind coturn tshark nodejs npm chromium fonts-dejavu-core slurm-wlm munge
+PACKAGES_DEV   := clang clang-format clang-tidy libclang-rt-14-dev cppcheck shellcheck valgrind coturn tshark miniupnpd-nftables nodejs npm chromium fonts-dejavu-core slurm-wlm munge
 deps:
 	$(Q)tests/deps $(PACKAGES_BUILD) $(PACKAGES_RUN) $(PACKAGES_TEST)
 deps-dev: deps

@@ -103,7 +103,58 @@ int baseline_turn_send(struct baseline_turn *turn, const union base_ep *peer, co
  * endpoint and are permitted are accepted always. */
 int baseline_turn_connect(struct baseline_turn *turn, const union base_ep *peer);
 
-/* ---- the technique --------------------------------------------------------------------------- */
+/* ---- a mapped port --------------------------------------------------------------------------- */
+
+enum baseline_portmap_fate {
+    BASELINE_PORTMAP_OK,
+    BASELINE_PORTMAP_NO_ANSWER,   /* the gateway is silent, or was when the mapping was to be renewed */
+    BASELINE_PORTMAP_UNREACHABLE, /* nobody there speaks PCP or NAT-PMP (ICMP), or there is no gateway */
+    BASELINE_PORTMAP_REFUSED,     /* not authorized: switched off, or not for us */
+    BASELINE_PORTMAP_RESOURCES,   /* no port left, or our quota is full */
+    BASELINE_PORTMAP_NETWORK,     /* the gateway itself has no address outside */
+    BASELINE_PORTMAP_PROTOCOL,    /* another error, or an answer that makes no sense */
+    BASELINE_PORTMAP_FATES
+};
+/* "map_ok", "map_no_answer", ...; static storage. */
+const char *baseline_portmap_fate_name(enum baseline_portmap_fate fate);
+
+enum baseline_portmap_event_kind {
+    BASELINE_PORTMAP_MAPPED, /* external: where the port is outside now; again when that changes */
+    BASELINE_PORTMAP_FAILED, /* fate, code; only CLOSED follows */
+    BASELINE_PORTMAP_CLOSED, /* after baseline_portmap_close(): the object is gone */
+};
+
+struct baseline_portmap_event {
+    enum baseline_portmap_event_kind kind;
+    union base_ep external;
+    bool natpmp; /* else PCP */
+    uint32_t lifetime_s;
+    enum baseline_portmap_fate fate;
+    uint16_t code; /* the gateway's result code, 0 = none */
+};
+
+struct baseline_portmap_config {
+    union base_ep gateway;
+    bool tcp; /* what is mapped; else UDP */
+    uint16_t port;
+    uint32_t lifetime_s;  /* to ask for; renewed at half of what is granted */
+    uint64_t patience_ns; /* for an answer; PCP has the first half of it, NAT-PMP the second */
+    void (*event)(void *owner, const struct baseline_portmap_event *event);
+    void *owner;
+};
+
+struct baseline_portmap;
+
+/* The IPv4 gateway of the default route, with the port that PCP and NAT-PMP have. 0, or -ENETUNREACH. */
+int baseline_gateway(union base_ep *out);
+/* Asks for a mapping: by PCP (RFC 6887), and where the gateway does not speak that by NAT-PMP (RFC 6886). 0, or -errno;
+ * then the object lives until CLOSED. */
+int baseline_portmap_open(struct loop *loop, const struct baseline_portmap_config *config,
+                          struct baseline_portmap **out);
+/* Removes the mapping, waiting a second for the answer at most. From here on only CLOSED comes. */
+void baseline_portmap_close(struct baseline_portmap *map);
+
+/* ---- the techniques --------------------------------------------------------------------------- */
 
 /*
  * `relay`: role a has an allocation, role b is its peer; with tcp-both each has one. The allocation is made after the
@@ -111,5 +162,11 @@ int baseline_turn_connect(struct baseline_turn *turn, const union base_ep *peer)
  * wrong, by a note through S.
  */
 extern const struct peer_technique relay_technique;
+
+/*
+ * `mapped`: role a has its registered port mapped by its gateway, and role b goes there. The mapping is asked for after
+ * the start instant, and removed when the trial ends.
+ */
+extern const struct peer_technique mapped_technique;
 
 #endif

@@ -148,7 +148,7 @@ void relay_give_up(struct relay *r, enum baseline_turn_fate fate, uint16_t code)
 
 void relay_maybe_closed(struct relay *r)
 {
-    if (!r->closing || r->closed || r->turn || r->timer.pending || r->tcp_op.pending)
+    if (!r->closing || r->closed || r->turn || r->map || r->timer.pending || r->tcp_op.pending)
         return;
     r->closed = true;
     explicit_bzero(r->password, sizeof(r->password));

@@ -23,7 +23,8 @@ struct relay_held {
 struct relay {
     struct peer_trial *trial;
     struct relay_mode mode;
-    struct baseline_turn *turn; /* NULL = none (any more) */
+    struct baseline_turn *turn;   /* NULL = none (any more) */
+    struct baseline_portmap *map; /* technique `mapped`; likewise */
     char user[PEER_OPTION_VALUE], password[PEER_OPTION_VALUE];
     unsigned carrier;          /* UDP */
     union base_ep own, theirs; /* relayed endpoints: ours, and the other side's */

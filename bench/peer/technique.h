@@ -387,6 +387,8 @@ uint64_t peer_trial_throttle(struct peer_trial *t);
  */
 int peer_trial_hops(const struct peer_trial *t);
 
+/* The registered port. */
+uint16_t peer_trial_port(const struct peer_trial *t);
 /* Every path that is made from now on goes through a relay, whatever its remote endpoint is. */
 void peer_trial_relayed(struct peer_trial *t);
 

@@ -76,6 +76,11 @@ bool peer_trial_over(const struct peer_trial *t)
     return t->agreed || t->state >= PEER_TRIAL_REPORTED;
 }
 
+uint16_t peer_trial_port(const struct peer_trial *t)
+{
+    return t->port;
+}
+
 void peer_trial_relayed(struct peer_trial *t)
 {
     t->relayed = true;

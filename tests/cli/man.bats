@@ -32,6 +32,7 @@ subjects()
     echo synspray
     echo portspray
     echo relay
+    echo mapped
     echo discover
     echo predict
     "$BUILD/bin/predict" --help | awk '/^Commands/ { on = 1; next } on && !NF { exit } on && /^  [a-z]/ { print "predict", $1 }'
@@ -125,7 +126,7 @@ squeeze_lines()
 }
 
 @test "the modes that a page explains are the program's" {
-    for program in synspray portspray relay; do
+    for program in synspray portspray relay mapped; do
         modes=$(sed -nE 's/^\.It Cm ([a-z-]+)$/\1/p' "bench/man/$program.1")
         [ -n "$modes" ]
         help=$("$BUILD/bin/$program" --help | squeeze)
