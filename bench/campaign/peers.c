@@ -10,13 +10,16 @@
 
 #include "bench/campaign/worker.h"
 
-/* Over the punch's own timeout. S bounds each phase itself (facts 20 s, plan 10 s, report 10 s) and records who fell
+/* Over the punch's own timeout. S bounds each phase itself (facts 40 s, plan 20 s, report 20 s) and records who fell
  * silent; this bounds S, and the lab. */
-#define TRIAL_MARGIN_NS (45 * BASE_NS_PER_S)
+#define TRIAL_MARGIN_NS (85 * BASE_NS_PER_S)
+/* For both to join, over a link that loses much. */
+#define JOIN_LIMIT_NS (40 * BASE_NS_PER_S)
 /* Round trips of one trial outside the punch: a TCP sample, the exchange, the plan, the report; twice that. */
 #define TRIAL_MARGIN_RTTS 20
-/* For S to tell of a peer that died, and for peers to end after the last trial. */
-#define END_LIMIT_NS (2 * BASE_NS_PER_S)
+/* For S to tell of a peer that died (a connection that was broken is waited for, 20 s), and for peers to end after the
+ * last trial. */
+#define END_LIMIT_NS (25 * BASE_NS_PER_S)
 #define MAX_ARGS     40
 
 /* ---- conditions ------------------------------------------------------------------------------ */
@@ -214,7 +217,7 @@ static int peers_trial(struct worker *w, uint64_t trial)
         job->config->timeout_ns + TRIAL_MARGIN_NS + TRIAL_MARGIN_RTTS * campaign_link_longest(job->cell->link);
     /* The peers join in the first one. */
     if (trial == worker_first_made(w))
-        limit += WORKER_START_LIMIT_NS;
+        limit += WORKER_START_LIMIT_NS + JOIN_LIMIT_NS;
     worker_wait_until(w, record_or_death, base_now_ns() + limit);
     if (!w->record)
         worker_wait_until(w, record_or_s_death, base_now_ns() + END_LIMIT_NS);

@@ -13,14 +13,15 @@
 #define QUIET_RTTS   2
 #define QUIET_MIN_NS (50 * BASE_NS_PER_MS)
 #define IDLE_NS      (5 * BASE_NS_PER_S)
-/* Jitter and a busy host keep an answer longer than a round trip; a mistake costs one connection. */
-#define ANSWER_RTTS   3
-#define ANSWER_MIN_NS (100 * BASE_NS_PER_MS)
-/* One try: room for two lost SYNs (1 s and 2 s later). After one that failed, the next. */
-#define TRY_NS   (4 * BASE_NS_PER_S)
+/* Jitter and a busy host keep an answer longer than a round trip, and one that is lost is sent again after 200 ms and a
+ * round trip. A mistake costs one connection. */
+#define ANSWER_RTTS   6
+#define ANSWER_MIN_NS (250 * BASE_NS_PER_MS)
+/* One try: room for one lost SYN. After that TCP would wait for 3 s where a new connection waits for one. */
+#define TRY_NS   (2 * BASE_NS_PER_S)
 #define PAUSE_NS (200 * BASE_NS_PER_MS)
-/* S keeps the place about as long. */
-#define GIVE_UP_NS (10 * BASE_NS_PER_S)
+/* S keeps the place as long. Where one of five packets is lost a try fails in three of ten cases. */
+#define GIVE_UP_NS (20 * BASE_NS_PER_S)
 
 static uint64_t rtts(const struct peer *peer, unsigned n, uint64_t least_ns)
 {

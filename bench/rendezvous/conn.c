@@ -14,7 +14,7 @@
 #include "bench/rendezvous/conn.h"
 
 /* Nobody has proven anything yet: that much has to do, in bytes and in time. */
-#define UNPROVEN_NS  (10 * BASE_NS_PER_S)
+#define UNPROVEN_NS  (30 * BASE_NS_PER_S)
 #define STUN_IDLE_NS (60 * BASE_NS_PER_S)
 /* A STUN answer over a stream that was asked to come later: one at a time. */
 #define LATER_MAX 64

@@ -370,7 +370,7 @@ static void too_late(void **state)
     expect(w->a, WIRE_RECORD);
     struct wire_reader r = expect(w->a, WIRE_ERROR);
     assert_int_equal(number(&r, WIRE_F_CODE), WIRE_E_PEER_LEFT);
-    expect_text(&r, WIRE_F_TEXT, "peer b did not come back within 10 s in trial 0");
+    expect_text(&r, WIRE_F_TEXT, "peer b did not come back within 20 s in trial 0");
     assert_true(w->a->finished && session_over(w->s));
     assert_int_equal(rejoin(w, w->b + 1, WIRE_ROLE_B, w->b->lasting), WIRE_E_GONE);
 }
