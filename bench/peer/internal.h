@@ -447,7 +447,7 @@ struct peer {
     size_t n_stun;
     uint64_t rtt_ns;    /* to S */
     bool server_proven; /* S holds the session's key */
-    uint64_t connect_ns, join_ns;
+    uint64_t connect_ns, hello_ns, join_ns;
     uint64_t trials, first_trial, seed;
     struct peer_trial *trial;
     uint64_t done, ok;
@@ -465,6 +465,8 @@ struct peer {
 extern const struct peer_control_events peer_session_events;
 /* The connection to S is lost for good: -errno, 0 = closed by S. */
 void peer_session_lost(struct peer *peer, int err);
+/* Another measurement of the round trip to S: the least counts, for what was lost and sent again takes longer. */
+void peer_session_rtt(struct peer *peer, uint64_t rtt_ns);
 /* S said no. */
 void peer_session_refused(struct peer *peer, const struct wire_reader *r);
 /* Fills HELLO. */

@@ -52,12 +52,16 @@ static void drop_next(struct peer *peer)
 void peer_rejoin_heard(struct peer *peer, enum wire_frame_type type, const struct wire_reader *r)
 {
     struct peer_rejoin *j = &peer->rejoin;
-    uint64_t received;
+    uint64_t received, rtt, stamp;
     j->received += wire_frame_lasts(type);
     j->heard_ns = base_now_ns();
     j->asked_ns = j->lost_ns = 0;
     if (j->next && !j->committed)
         drop_next(peer);
+    if (type == WIRE_PING && wire_get_u64(r, WIRE_F_RTT_NS, &rtt) == 0)
+        peer_session_rtt(peer, rtt);
+    if (type == WIRE_PONG && wire_get_u64(r, WIRE_F_STAMP, &stamp) == 0 && stamp <= j->heard_ns)
+        peer_session_rtt(peer, j->heard_ns - stamp);
     if ((type == WIRE_PING || type == WIRE_PONG) && wire_get_u64(r, WIRE_F_RECEIVED, &received) == 0)
         wire_kept_drop(&j->kept, received);
 }

@@ -193,6 +193,7 @@ static void session_connected(struct peer *peer)
     const struct peer_config *c = &peer->config;
     char text[1024] = "";
     peer->local = peer_control_local(peer->control);
+    peer->hello_ns = base_now_ns();
     peer_options_to_text(&c->options, c->technique, text, sizeof(text));
     if (base_random_bytes(peer->nonce, sizeof(peer->nonce)) < 0) {
         peer_session_end(peer, BASE_EXIT_USAGE);
@@ -209,6 +210,12 @@ static void session_connected(struct peer *peer)
     peer_control_end(peer);
 }
 
+void peer_session_rtt(struct peer *peer, uint64_t rtt_ns)
+{
+    if (rtt_ns && (!peer->rtt_ns || rtt_ns < peer->rtt_ns))
+        peer->rtt_ns = rtt_ns;
+}
+
 static void on_challenge(struct peer *peer, const struct wire_reader *r)
 {
     uint8_t nonce[WIRE_NONCE_LEN], proof[WIRE_MAC_LEN], expected[WIRE_MAC_LEN];
@@ -217,6 +224,7 @@ static void on_challenge(struct peer *peer, const struct wire_reader *r)
         peer_session_lost(peer, -EBADMSG);
         return;
     }
+    peer_session_rtt(peer, base_now_ns() - peer->hello_ns);
     /* We prove the key in any case: S must be able to tell a wrong key from a lost peer. What S must not do
      * without the key is send us anywhere, and it has not yet. */
     wire_join_proof(peer->key, WIRE_JOIN_SERVER, peer->nonce, nonce, expected);
@@ -230,7 +238,7 @@ static void on_challenge(struct peer *peer, const struct wire_reader *r)
 static void on_joined(struct peer *peer, const struct wire_reader *r)
 {
     struct wire_reader all = *r;
-    uint64_t role = 0;
+    uint64_t role = 0, rtt;
     uint16_t field;
     const uint8_t *value;
     size_t len;
@@ -249,7 +257,8 @@ static void on_joined(struct peer *peer, const struct wire_reader *r)
         peer_session_lost(peer, -EBADMSG);
         return;
     }
-    wire_get_u64(r, WIRE_F_RTT_NS, &peer->rtt_ns);
+    if (wire_get_u64(r, WIRE_F_RTT_NS, &rtt) == 0)
+        peer_session_rtt(peer, rtt);
     peer->role = (enum wire_role)role;
     peer->join_ns = base_now_ns() - peer->connect_ns;
     peer_rejoin_joined(peer, r);

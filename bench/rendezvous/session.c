@@ -53,6 +53,7 @@ void session_ping(struct session *s, struct session_side *to, uint64_t now)
     to->ping_stamp = now;
     session_begin(s, &w, WIRE_PING);
     wire_put_u64(&w, WIRE_F_STAMP, now);
+    wire_put_u64(&w, WIRE_F_RTT_NS, session_rtt(to));
     if (to->can_rejoin)
         wire_put_u64(&w, WIRE_F_RECEIVED, to->received);
     session_end(s, &w, to);

@@ -1,6 +1,6 @@
 /*
- * A peer that loses its connection to S and comes back, rightly or not. It joins as role a, breaks the connection with a
- * RST, connects again and says what S answers: "joined ROLE RECEIVED" or "error CODE".
+ * A peer that loses its connection to S and comes back, rightly or not. It joins as role a, breaks the connection with
+ * a RST, connects again and says what S answers: "joined ROLE RECEIVED" or "error CODE".
  *
  *   rejoiner PORT SESSION KEY CASE    with S on 127.0.0.1 and KEY its key, as text. CASE:
  *     good          as it should be
