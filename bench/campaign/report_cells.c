@@ -40,15 +40,19 @@ struct report_cell *report_cell_find(const struct report_set *set, size_t run, c
 static bool grow(struct report_set *set)
 {
     size_t cap = set->cap ? 2 * set->cap : 64;
-    struct report_cell *cells = realloc(set->cells, cap * sizeof(*cells));
-    if (!cells)
+    struct report_cell *cells = calloc(cap, sizeof(*cells));
+    uint32_t *index = calloc(4 * cap, sizeof(*index));
+    if (!cells || !index) {
+        free(cells);
+        free(index);
         return false;
+    }
+    if (set->n)
+        memcpy(cells, set->cells, set->n * sizeof(*cells));
+    free(set->cells);
+    free(set->index);
     set->cells = cells;
     set->cap = cap;
-    uint32_t *index = calloc(4 * cap, sizeof(*index));
-    if (!index)
-        return false;
-    free(set->index);
     set->index = index;
     set->slots = 4 * cap;
     for (size_t i = 0; i < set->n; i++)
@@ -61,7 +65,7 @@ struct report_cell *report_cell_get(struct report_set *set, size_t run, const ch
     struct report_cell *cell = report_cell_find(set, run, name);
     if (cell)
         return cell;
-    if (set->n >= REPORT_MAX_CELLS || (set->n == set->cap && !grow(set)))
+    if (set->n >= REPORT_MAX_CELLS || ((set->n == set->cap || !set->cells) && !grow(set)))
         return NULL;
     set->index[probe(set, run, name)] = (uint32_t)set->n + 1;
     cell = &set->cells[set->n++];

@@ -9,6 +9,18 @@
 
 /* ---- success --------------------------------------------------------------------------------- */
 
+/* The technique over UDP that stands opposite one over TCP: the one at the same place of its own list. */
+static const struct report_cell *counterpart(const struct report_kinds *k, const struct report_cell *tcp)
+{
+    size_t at = 0, i;
+    for (i = 0; i < k->n && k->list[i] != tcp; i++)
+        at += report_same_place(k->list[i], tcp) && report_is_tcp(k->list[i]);
+    for (i = 0; i < k->n; i++)
+        if (report_same_place(k->list[i], tcp) && report_is_udp(k->list[i]) && at-- == 0)
+            return k->list[i];
+    return NULL;
+}
+
 static void put_names(struct report_writer *w, const struct report_names *names)
 {
     for (size_t i = 0; i < names->n; i++) {
@@ -67,15 +79,6 @@ static void heat(struct report_writer *w, const struct report_cell *kind)
     report_names_free(&b);
 }
 
-/* The next technique over this transport at or after *at. */
-static const struct report_cell *next_of(const struct report_kinds *k, bool (*transport)(const struct report_cell *),
-                                         size_t *at)
-{
-    while (*at < k->n && !(report_is_technique(k->list[*at]) && transport(k->list[*at])))
-        (*at)++;
-    return *at < k->n ? k->list[(*at)++] : NULL;
-}
-
 static void heat_of_pair(struct report_writer *w, const struct report_cell *kind, unsigned side)
 {
     size_t before = w->figures->n;
@@ -84,42 +87,40 @@ static void heat_of_pair(struct report_writer *w, const struct report_cell *kind
         w->figures->list[before].pair = side;
 }
 
-/* TCP and UDP stand side by side, in the campaign's order of each; then what is neither, and the controls. */
+/* Each technique over TCP with its counterpart beside it; `drawn` says which cells' panels that were. */
+static void heats_in_pairs(struct report_writer *w, const struct report_kinds *k, bool *drawn)
+{
+    for (size_t i = 0; i < k->n; i++) {
+        const struct report_cell *tcp = k->list[i], *udp = report_is_tcp(tcp) ? counterpart(k, tcp) : NULL;
+        if (!udp || w->figures->n + 2 > REPORT_MAX_FIGURES)
+            continue;
+        heat_of_pair(w, tcp, 1);
+        heat_of_pair(w, udp, 2);
+        drawn[tcp - w->set->cells] = drawn[udp - w->set->cells] = true;
+    }
+}
+
+/* TCP and UDP side by side, then what has no counterpart, and the controls. */
 static int all_heats(struct report_writer *w)
 {
-    struct report_kinds k;
-    int res = report_kinds_find(w->set, report_same_panel, NULL, &k);
-    for (size_t tcp_at = 0, udp_at = 0; res == 0;) {
-        const struct report_cell *tcp = next_of(&k, report_is_tcp, &tcp_at);
-        const struct report_cell *udp = next_of(&k, report_is_udp, &udp_at);
-        if (!tcp && !udp)
-            break;
-        bool both = tcp && udp && w->figures->n + 2 <= REPORT_MAX_FIGURES;
-        if (tcp)
-            heat_of_pair(w, tcp, both ? 1 : 0);
-        if (udp)
-            heat_of_pair(w, udp, both ? 2 : 0);
-    }
-    for (size_t i = 0; res == 0 && i < k.n; i++)
-        if (!report_is_technique(k.list[i]) || !(report_is_tcp(k.list[i]) || report_is_udp(k.list[i])))
-            heat(w, k.list[i]);
-    free(k.list);
+    struct report_kinds techniques, all;
+    bool *drawn = calloc(w->set->n + 1, sizeof(*drawn));
+    int res = report_kinds_find(w->set, report_same_panel, report_is_technique, &techniques);
+    int more = report_kinds_find(w->set, report_same_panel, NULL, &all);
+    if (!drawn || res < 0 || more < 0)
+        res = -ENOMEM;
+    if (res == 0)
+        heats_in_pairs(w, &techniques, drawn);
+    for (size_t i = 0; res == 0 && i < all.n; i++)
+        if (!drawn[all.list[i] - w->set->cells])
+            heat(w, all.list[i]);
+    free(drawn);
+    free(techniques.list);
+    free(all.list);
     return res;
 }
 
 /* ---- TCP minus UDP --------------------------------------------------------------------------- */
-
-/* The technique over UDP that stands opposite one over TCP: the one at the same place of its own list. */
-static const struct report_cell *counterpart(const struct report_kinds *k, const struct report_cell *tcp)
-{
-    size_t at = 0, i;
-    for (i = 0; i < k->n && k->list[i] != tcp; i++)
-        at += report_same_place(k->list[i], tcp) && report_is_tcp(k->list[i]);
-    for (i = 0; i < k->n; i++)
-        if (report_same_place(k->list[i], tcp) && report_is_udp(k->list[i]) && at-- == 0)
-            return k->list[i];
-    return NULL;
-}
 
 static struct report_cell *cell_of(struct report_set *set, const struct report_cell *pair, const char *label)
 {
