@@ -54,8 +54,10 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
     case KEY_TECHNIQUES:
         o->first = arg;
         o->second = strchr(arg, ',');
-        if (!o->second || o->second == arg || !o->second[1] || strchr(o->second + 1, ','))
+        if (!o->second || o->second == arg || !o->second[1] || strchr(o->second + 1, ',')) {
             argp_error(state, "--techniques %s: write two, as X,Y", arg);
+            return EINVAL;
+        }
         *o->second++ = '\0';
         return 0;
     case KEY_PAIRED:

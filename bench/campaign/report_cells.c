@@ -47,7 +47,7 @@ static bool grow(struct report_set *set)
         free(index);
         return false;
     }
-    if (set->n)
+    if (set->cells)
         memcpy(cells, set->cells, set->n * sizeof(*cells));
     free(set->cells);
     free(set->index);

@@ -38,7 +38,7 @@ bool report_same_pair_place(const struct report_cell *a, const struct report_cel
 int report_kinds_find(struct report_set *set, report_same_fn *same, bool (*wanted)(const struct report_cell *),
                       struct report_kinds *out)
 {
-    *out = (struct report_kinds){.list = calloc(set->n + 1, sizeof(*out->list))};
+    *out = (struct report_kinds){.list = calloc(set->n + 1, sizeof(struct report_cell *))};
     if (!out->list)
         return -ENOMEM;
     for (size_t i = 0; i < set->n; i++) {

@@ -106,7 +106,8 @@ static void replace(char *line, size_t cap, const char *from, const char *to)
         if ((size_t)(at - line) + m + rest > cap)
             return;
         memmove(at + m, at + n, rest);
-        memcpy(at, to, m);
+        for (size_t i = 0; i < m; i++)
+            at[i] = to[i];
     }
 }
 

@@ -88,7 +88,7 @@ static bool same_cell(const struct report_cell *a, const struct report_cell *b)
 static int gather(struct report_writer *w, const struct report_kinds *all, const struct report_cell *group,
                   report_same_fn *in_group, report_same_fn *series, struct latencies *out)
 {
-    *out = (struct latencies){.kinds = calloc(all->n + 1, sizeof(*out->kinds)),
+    *out = (struct latencies){.kinds = calloc(all->n + 1, sizeof(struct report_cell *)),
                               .samples = calloc(all->n + 1, sizeof(*out->samples))};
     int res = out->kinds && out->samples ? 0 : -ENOMEM;
     for (size_t i = 0; res == 0 && i < all->n; i++) {
@@ -136,7 +136,7 @@ static void cdfs(struct report_writer *w, const struct latencies *l, const char 
         return;
     }
     for (size_t t = 0; t < 2; t++) {
-        struct latencies part = {.kinds = calloc(l->n, sizeof(*part.kinds)),
+        struct latencies part = {.kinds = calloc(l->n, sizeof(struct report_cell *)),
                                  .samples = calloc(l->n, sizeof(*part.samples)),
                                  .axis = l->axis};
         for (size_t i = 0; part.kinds && part.samples && i < l->n; i++)
@@ -155,7 +155,7 @@ static void cdfs(struct report_writer *w, const struct latencies *l, const char 
 
 static int pair_cdfs(struct report_writer *w, const struct report_cell *place, struct report_axis axis)
 {
-    struct report_kinds pairs, cells;
+    struct report_kinds pairs = {0}, cells = {0};
     int res = report_kinds_find(w->set, report_same_pair_place, report_is_technique, &pairs);
     if (res == 0 && (res = report_kinds_find(w->set, same_cell, report_is_technique, &cells)) < 0)
         free(pairs.list);

@@ -179,7 +179,7 @@ static int budget(struct report_writer *w, const struct report_cell *pair)
 {
     static bool (*const transports[])(const struct report_cell *) = {report_is_tcp, report_is_udp};
     static const char *const names[][2] = {{"TCP, measured", "TCP, predicted"}, {"UDP, measured", "UDP, predicted"}};
-    struct report_cell **list = calloc(w->set->n + 1, sizeof(*list));
+    struct report_cell **list = calloc(w->set->n + 1, sizeof(struct report_cell *));
     char text[512], title[512], what[512], place[256], kinds[8] = "";
     size_t n = 0, most = 0;
     if (!list)

@@ -69,7 +69,7 @@ static void splits_names(void **state)
     static const char *const odd[] = {"session", "a/b/c", "a/b/c/d/e"};
     for (size_t i = 0; i < BASE_ARRAY_LEN(odd); i++) {
         struct report_cell o = {.run = 0};
-        strcpy(o.name, odd[i]);
+        snprintf(o.name, sizeof(o.name), "%s", odd[i]);
         report_cell_name_parts(&o, "simopen-plain");
         assert_string_equal(o.nat_a, odd[i]);
         assert_string_equal(o.nat_b, "-");
@@ -79,7 +79,7 @@ static void splits_names(void **state)
     /* Longer than a part can be. */
     struct report_cell o = {.run = 0};
     memset(o.name, 'x', 200);
-    strcpy(o.name + 200, "/b/c/d");
+    snprintf(o.name + 200, sizeof(o.name) - 200, "/b/c/d");
     report_cell_name_parts(&o, NULL);
     assert_int_equal(strlen(o.nat_a), REPORT_PART_LEN - 1);
     assert_string_equal(o.label, "-");
