@@ -125,6 +125,7 @@ refused()
     [ "$(jq -r .campaign.trials out/run.json)" = 6 ]
     [ "$(jq -r '.profiles["linux-strict"].backend' out/run.json)" = netfilter ]
     [ "$(jq -r '.cells | length' out/run.json)" = 8 ]
+    jq -e '.loads | length == 1 and (.[0] | .paced and .trials == 48 and .workers_most >= 1 and .workers_mean <= .workers_most)' out/run.json
     [ "$(wc -l <out/summary.csv)" = 9 ]
     grep -q '^open/linux-strict/simopen/rtt0,open,linux-strict,simopen,plain,tcp,rtt0,0,6,6,1.000000,' out/summary.csv
     [[ $output == *"results: out"* && $output == *"6/6"* && $output == *"0/6"* ]]
@@ -154,6 +155,10 @@ refused()
     [ "$status" = 0 ] || { echo "$output"; false; }
     [[ $output == *"rendezvous (s) ended with status 7 in trial 3"*"I die"* ]]
     every_trial_once out 1 6
+    # A second load only where something was measured.
+    run bench run c.ini --out out --filter 'open/open/simopen/*' --resume
+    [ "$status" = 0 ]
+    jq -e '.loads | length == 1' out/run.json
     # The second run began where the first one ended.
     [ "$(cat peers.log)" = "$(printf 'peer open/open/simopen/rtt0 %s\n' '0 6' '3 3')" ]
 }
