@@ -185,10 +185,10 @@ static void take(struct baseline_portmap *m, const uint8_t *buf, size_t len)
         transmit(m); /* the mapping may have been granted before; it is told again */
     } else if (answer.result && answer.protocol == m->ask.protocol) {
         fail(m, fate_of(&answer), answer.result);
-    } else if (is_ours(m, &answer) && m->closing) {
-        m->waiting = false; /* it is gone */
+    } else if (is_ours(m, &answer) && m->closing && !answer.lifetime_s) {
+        m->waiting = false; /* it is gone; an answer to what was asked before is not that */
         wake(m);
-    } else if (is_ours(m, &answer) && answer.lifetime_s && (pcp || base_ep_is_set(&m->address))) {
+    } else if (is_ours(m, &answer) && !m->closing && answer.lifetime_s && (pcp || base_ep_is_set(&m->address))) {
         granted(m, &answer);
     }
 }
