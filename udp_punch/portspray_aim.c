@@ -102,6 +102,8 @@ int portspray_aim_pool(struct peer_plan *plan, const union base_ep *was, const u
     for (size_t k = 0; k < n_old; k++)
         for (size_t i = 0; i < n_all; i++)
             n_kept += base_ep_same_addr(&old[k], &all[i]);
+    if (n_all == 0)
+        return 0;
     if (n_kept == 0)
         move_addresses(c, old, n_old, all, n_all);
     for (size_t k = 0; k < n_old && n_kept > 0; k++)

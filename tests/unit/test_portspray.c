@@ -106,6 +106,32 @@ static void aim_follows_the_port(void **state)
     peer_plan_free(&plan);
 }
 
+/* Where the prober's NAT came back with other addresses, and was seen at two of them. */
+static void aim_follows_the_pool(void **state)
+{
+    (void)state;
+    struct peer_plan plan = {.mode = "random",
+                             .search = {.on = true,
+                                        .opener = WIRE_ROLE_A,
+                                        .holes = 100,
+                                        .random_lo = PEER_RANDOM_LO,
+                                        .random_hi = PEER_RANDOM_HI,
+                                        .random_at = ep("203.0.113.1:0")}};
+    union base_ep was = ep("203.0.113.1:4000"), now[2] = {ep("203.0.113.101:5000"), ep("203.0.113.102:6000")};
+    unsigned at[2] = {0, 0};
+    assert_int_equal(portspray_aim_pool(&plan, &was, now, 0), 0); /* S did not answer: as it was */
+    assert_int_equal(plan.for_a.n, 0);
+    assert_int_equal(portspray_aim_pool(&plan, &was, now, 2), 0);
+    assert_int_equal(plan.for_a.n, 100);
+    for (size_t i = 0; i < plan.for_a.n; i++)
+        for (size_t k = 0; k < 2; k++)
+            at[k] += base_ep_same_addr(&plan.for_a.list[i].ep, &now[k]);
+    assert_int_equal(at[0] + at[1], 100); /* nothing goes to the old address */
+    assert_in_range(at[0], 25, 75);
+    assert_true(base_ep_same_addr(&plan.search.random_at, &now[1]));
+    peer_plan_free(&plan);
+}
+
 /* ---- plans ----------------------------------------------------------------------------------- */
 
 struct world {
@@ -316,6 +342,7 @@ int main(void)
         cmocka_unit_test(sweep_has_each_port_once),
         cmocka_unit_test(sweep_goes_as_it_says),
         cmocka_unit_test(aim_follows_the_port),
+        cmocka_unit_test(aim_follows_the_pool),
         cmocka_unit_test(random_reaches_the_target),
         cmocka_unit_test(random_covers_a_pool),
         cmocka_unit_test(full_lifts_caps_by_name_only),
