@@ -18,8 +18,9 @@
 /* With so many samples in when an answer is late, the rest is not waited for. With fewer, each missing one is asked
  * again on its own: some NATs let only the last destination answer. */
 #define ENOUGH 3
-/* Answers of many, at most, through a NAT that lets only the last destination answer. */
-#define FEW 2
+/* Of many that were asked at once, at most this share answers through a NAT that lets only the last destination answer:
+ * no path that anybody would punch loses so many. */
+#define LAST_ONLY_SHARE 4
 /* How fast others take ports shows only over time: of many samples a third is taken this much later. */
 #define MANY    8
 #define SPAN_NS (100 * BASE_NS_PER_MS)
@@ -134,14 +135,35 @@ static int collect(struct peer_sampler *s)
     return f->n_samples ? 0 : err;
 }
 
+/* A SYN that the kernel repeats later would change whom such a NAT lets in. */
+static void drop_unanswered(struct peer_sampler *s)
+{
+    for (size_t i = 0; i < s->n; i++) {
+        struct target *target = &s->targets[i];
+        if (base_ep_is_set(&target->mapped))
+            continue;
+        if (target->op.pending)
+            loop_cancel(s->trial->peer->loop, &target->op); /* target_step() drops it */
+        else
+            close_target(target);
+    }
+}
+
+static bool last_only(const struct peer_sampler *s)
+{
+    size_t at_once = s->serial ? s->in_at_once : count_in(s);
+    return s->n >= MANY && count_in(s) > 0 && at_once <= s->n / LAST_ONLY_SHARE;
+}
+
 static void finish(struct peer_sampler *s)
 {
     if (s->finished || s->closing)
         return;
     s->finished = true;
     loop_cancel(s->trial->peer->loop, &s->timer);
-    /* Of many that were asked at once hardly one answered, but each that was asked alone. */
-    s->trial->last_only = s->serial && s->n >= MANY && s->in_at_once <= FEW && count_in(s) >= ENOUGH;
+    s->trial->last_only = last_only(s);
+    if (is_tcp(s))
+        drop_unanswered(s);
     peer_trial_sampled(s->trial, collect(s));
 }
 
@@ -250,10 +272,13 @@ static void target_step(struct loop_op *op, int res)
     struct loop *loop = s->trial->peer->loop;
     int err = res < 0 ? res : 0;
     if (s->closing || s->finished || target->done) {
+        if (s->finished && !base_ep_is_set(&target->mapped))
+            close_target(target);
         maybe_free(s);
         return;
     }
     if (target->waiting && err < 0) {
+        close_target(target);
         ask_next(s);
         return;
     }

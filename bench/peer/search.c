@@ -283,11 +283,11 @@ static int aim_at_pool(const struct peer_facts *prober, struct peer_plan *out)
 }
 
 static int aim_holes(const struct peer_facts *opener, const struct peer_facts *prober, const struct peer_timing *timing,
-                     struct base_rng *rng, double *p, struct peer_plan *out)
+                     struct base_rng *rng, bool one, double *p, struct peer_plan *out)
 {
     struct peer_search *s = &out->search;
     struct peer_candidates *list = peer_plan_list(out, s->opener);
-    if (s->meet) {
+    if (one) {
         union base_ep target;
         double share;
         int res = peer_predict_one(prober, s->probes, timing, &target, &share);
@@ -471,7 +471,7 @@ int peer_search_plan_within(const struct peer_facts *a, const struct peer_facts 
         return aim_probes(opener, prober, &timing, out);
     err = asked.window ? aim_window(opener, prober, &asked, &timing, out)
           : s->pool    ? aim_at_pool(prober, out)
-                       : aim_holes(opener, prober, &timing, rng, &p, out);
+                       : aim_holes(opener, prober, &timing, rng, s->meet || (!fixed && s->holes == 1), &p, out);
     if (err == 0)
         err = aim_probes(opener, prober, &timing, out);
     if (fixed && !asked.window)

@@ -263,6 +263,19 @@ static void a_carrier_s_subscriber_has_few_flows(void **state)
     done(&p);
 }
 
+/* One hole lies well inside of the sweep that is to pass it: a prober that starts late has not passed it yet. */
+static void one_hole_waits_for_who_is_late(void **state)
+{
+    (void)state;
+    struct pair p = pair_of(LAST_ONLY, SEQUENTIAL);
+    assert_int_equal(plan(&p, &synspray_technique, NULL), 0);
+    assert_int_equal(p.plan.search.holes, 1);
+    assert_int_equal(p.plan.for_a.n, 1);
+    unsigned port = base_ep_port(&p.plan.for_a.list[0].ep), last = 30000 + N_SAMPLES - 1;
+    assert_in_range(port, last + p.plan.search.probes / 8, last + p.plan.search.probes);
+    done(&p);
+}
+
 /* ---- evidence -------------------------------------------------------------------------------- */
 
 static void behind_one_address_the_private_path_is_tried(void **state)
@@ -342,6 +355,7 @@ int main(void)
         cmocka_unit_test(a_retry_changes_the_strategy),
         cmocka_unit_test(attempts_fit_the_deadline_and_the_caps),
         cmocka_unit_test(a_carrier_s_subscriber_has_few_flows),
+        cmocka_unit_test(one_hole_waits_for_who_is_late),
         cmocka_unit_test(behind_one_address_the_private_path_is_tried),
         cmocka_unit_test(a_filter_must_be_known),
         cmocka_unit_test(the_plan_crosses_the_wire),
