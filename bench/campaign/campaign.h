@@ -605,7 +605,7 @@ struct campaign_run {
 };
 
 /* The most workers to run at once on this machine, of so many that there are to run. */
-size_t campaign_auto_parallel(size_t ranges);
+size_t campaign_auto_parallel(const struct campaign_config *config, size_t ranges);
 /* Measures all that is missing. 0, or -errno when it had to stop (the reason has been said). */
 int campaign_coordinate(struct campaign_run *run);
 

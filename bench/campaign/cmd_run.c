@@ -309,7 +309,7 @@ static int conclude(const struct plan *p, const struct campaign_run *run, bool c
 static size_t parallel_of(const struct plan *p)
 {
     if (!p->config.parallel)
-        return campaign_auto_parallel(count_ranges(p));
+        return campaign_auto_parallel(&p->config, count_ranges(p));
     return p->config.parallel < count_ranges(p) ? (size_t)p->config.parallel : count_ranges(p);
 }
 
