@@ -64,6 +64,7 @@ static void pcp_is_as_in_the_rfc(void **state)
 static void pcp_response(void **state)
 {
     (void)state;
+    static const uint8_t outside[] = {198, 51, 100, 1};
     uint8_t buf[sizeof(pcp_request) + 8] = {0};
     struct wire_portmap out;
     union base_ep want = addr("198.51.100.1", 20001), v6 = addr("2001:db8::1", 20001);
@@ -71,7 +72,7 @@ static void pcp_response(void **state)
     buf[1] = 0x81;
     memset(buf + 8, 0, 16);
     buf[11] = 99; /* epoch */
-    memcpy(buf + sizeof(pcp_request) - 4, "\xc6\x33\x64\x01", 4);
+    memcpy(buf + sizeof(pcp_request) - 4, outside, sizeof(outside));
     for (size_t len = 0; len < sizeof(pcp_request); len++)
         assert_int_equal(decode_exact(buf, len, &out), -EBADMSG);
     for (size_t more = 0; more <= 8; more++) /* options may follow, in words */
