@@ -55,19 +55,22 @@ fi
 '$BUILD/bin/rendezvous' --listen 192.0.2.1:3478 -q 2>'$D/$name.s'
 EOF
     local wait="for i in \$(seq 200); do grep -qs ready '$D/$name.s' && break; sleep 0.05; done"
+    # A /proc of the lab's own processes: the sanitizer's leak check looks for itself there.
     cat >"$D/$name.a.sh" <<EOF
+mount -t proc proc /proc
 $wait
 ($input) | $join --role a $options $first $of_a >'$D/$name.a' 2>'$D/$name.a.err'
 echo \${PIPESTATUS[1]} >'$D/$name.a.exit'
 EOF
     cat >"$D/$name.b.sh" <<EOF
+mount -t proc proc /proc
 $wait
 $join --role b $second $of_b >'$D/$name.b' 2>'$D/$name.b.err' </dev/null
 echo \$? >'$D/$name.b.exit'
 EOF
     (
         timeout 120 "$BUILD/bin/bench" lab -a "$a" -b "$b" --rtt 20ms --pcap "$D/$name.pcap" --run-s "bash '$D/$name.s.sh'" \
-            --run-a "bash '$D/$name.a.sh'" --run-b "bash '$D/$name.b.sh'" >"$D/$name.lab" 2>&1 </dev/null 3>&- || true
+            --run-a "unshare -m bash '$D/$name.a.sh'" --run-b "unshare -m bash '$D/$name.b.sh'" >"$D/$name.lab" 2>&1 </dev/null 3>&- || true
         : >"$D/$name.done"
     ) >/dev/null 2>&1 3>&- &
 }
@@ -197,10 +200,12 @@ FIRST=("a>S 0x0003" "S>a 0x0113" "a>S 0x0003" "S>a 0x0103" "a>S 0x0008" "S>a 0x0
 }
 
 @test "nothing is left on the server" {
+    command -v tshark >/dev/null || skip "tshark is not installed: sudo make deps-dev"
     for mode in $MODES; do
         result "$mode" >/dev/null
-        made=$(grep -c ": new, realm=<lab.example>, username=<user>" "$D/$mode.turn")
-        deleted=$(grep -c ": refreshed, realm=<lab.example>, username=<user>, lifetime=0" "$D/$mode.turn")
+        # Allocate success; and Refresh success with lifetime 0.
+        made=$(tshark -r "$D/$mode.pcap/s.pcap" -Y 'stun.type == 0x0103' 2>/dev/null | wc -l)
+        deleted=$(tshark -r "$D/$mode.pcap/s.pcap" -Y 'stun.type == 0x0104 && stun.att.lifetime == 0' 2>/dev/null | wc -l)
         echo "$mode: $made allocations, $deleted deletions"
         [ "$made" = "$([ "$mode" = tcp-both ] && echo 6 || echo 3)" ]
         [ "$deleted" = "$made" ]
