@@ -20,6 +20,8 @@
 /* For S to tell of a peer that died (a connection that was broken is waited for, 20 s), and for peers to end after the
  * last trial. */
 #define END_LIMIT_NS (25 * BASE_NS_PER_S)
+/* The same for a peer that said what it lacks and ended: it does not come back. */
+#define GONE_LIMIT_NS (2 * BASE_NS_PER_S)
 #define MAX_ARGS     40
 
 /* ---- conditions ------------------------------------------------------------------------------ */
@@ -42,6 +44,11 @@ static bool record_or_s_death(const struct worker *w)
 static bool peers_ended(const struct worker *w)
 {
     return !w->a.running && !w->b.running;
+}
+
+static bool gave_up(const struct worker_program *p)
+{
+    return !p->running && !p->killed && p->status == BASE_EXIT_USAGE;
 }
 
 /* ---- the server ------------------------------------------------------------------------------ */
@@ -220,7 +227,8 @@ static int peers_trial(struct worker *w, uint64_t trial)
         limit += WORKER_START_LIMIT_NS + JOIN_LIMIT_NS;
     worker_wait_until(w, record_or_death, base_now_ns() + limit);
     if (!w->record)
-        worker_wait_until(w, record_or_s_death, base_now_ns() + END_LIMIT_NS);
+        worker_wait_until(w, record_or_s_death,
+                          base_now_ns() + (gave_up(&w->a) || gave_up(&w->b) ? GONE_LIMIT_NS : END_LIMIT_NS));
     return w->record ? 0 : blame(w, doing);
 }
 

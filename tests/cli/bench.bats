@@ -210,7 +210,7 @@ refused()
 @test "a peer that cannot start is named, with its last words" {
     needs_root
     FAKE=peer-dies FAKE_DELAY=5 run bench run c.ini --out out --filter 'open/open/simopen/*'
-    [ "$status" = 2 ]
+    [ "$status" = 2 ] || { echo "$status: $output"; false; }
     [[ $output == *"simopen (a) ended with status 1 in trial 0; simopen: no way"* ]]
 }
 

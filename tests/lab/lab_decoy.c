@@ -48,7 +48,7 @@ static int start(struct world *w, struct lab_host *host, const char *name, const
 {
     pid_t pid;
     int pidfd, out = output(name);
-    const struct lab_command cmd = {argv, -1, out, STDERR_FILENO};
+    const struct lab_command cmd = {.argv = argv, .fd_in = -1, .fd_out = out, .fd_err = STDERR_FILENO};
     assert_int_equal(lab_spawn(w->lab, host, &cmd, &pid, &pidfd), 0);
     close(out);
     return pidfd;

@@ -13,7 +13,7 @@ setup()
 [campaign]
 name = resume
 seed = 4
-trials = 30
+trials = 120
 block = 7
 warmup = 1
 timeout = 5s
@@ -49,14 +49,14 @@ whole()
         mv after before
     done
     # The kills fell amid the campaign.
-    [ "$(wc -l <before)" -lt 240 ]
+    [ "$(wc -l <before)" -lt 960 ]
     [ "$(wc -l <before)" -gt 0 ]
     run "$BUILD/bin/bench" run c.ini --out out --parallel 4 --resume
     [ "$status" = 0 ] || { cat log; echo "$output"; false; }
     cmp before <(head -c "$(stat -c %s before)" out/trials.jsonl)
-    [ "$(jq -r '"\(.cell) \(.trial)"' out/trials.jsonl | sort -u | wc -l)" = 240 ]
-    [ "$(wc -l <out/trials.jsonl)" = 240 ]
-    [ "$(jq -s 'map(.trial) | [min, max]' -c out/trials.jsonl)" = '[1,30]' ]
-    [ "$(cut -d, -f9 out/summary.csv | sort -u | tr '\n' ' ')" = "30 trials " ]
+    [ "$(jq -r '"\(.cell) \(.trial)"' out/trials.jsonl | sort -u | wc -l)" = 960 ]
+    [ "$(wc -l <out/trials.jsonl)" = 960 ]
+    [ "$(jq -s 'map(.trial) | [min, max]' -c out/trials.jsonl)" = '[1,120]' ]
+    [ "$(cut -d, -f9 out/summary.csv | sort -u | tr '\n' ' ')" = "120 trials " ]
     [ "$(grep -c ^Tag= out/latency.hlog)" = 8 ]
 }
