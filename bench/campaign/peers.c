@@ -22,7 +22,7 @@
 #define END_LIMIT_NS (25 * BASE_NS_PER_S)
 /* The same for a peer that said what it lacks and ended: it does not come back. */
 #define GONE_LIMIT_NS (2 * BASE_NS_PER_S)
-#define MAX_ARGS     40
+#define MAX_ARGS      40
 
 /* ---- conditions ------------------------------------------------------------------------------ */
 

@@ -233,7 +233,8 @@ static void a_missing_program_is_named(void **state)
     struct world w = world_new("open", (struct lab_link){0});
     struct lab_profile p;
     struct lab_host *host;
-    char err[LAB_ERROR_LEN] = "", *path = strdup(getenv("PATH"));
+    const char *was = getenv("PATH");
+    char err[LAB_ERROR_LEN] = "", *path = strdup(was ? was : "");
     union base_ep outside = ep("198.51.100.77", 0), inside = ep("10.1.0.2", 0);
     struct lab_link link = {0};
     assert_int_equal(lab_profile_find("bench/profiles", "pasta", &p, err), 0);
