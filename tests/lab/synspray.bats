@@ -122,7 +122,7 @@ EOF
 }
 
 @test "--discover in a campaign reaches both: no low time to live where SYNs are dropped, one hole at a time behind picky" {
-    TIMEOUT=10s run -0 campaign "linux-strict, picky" "linux-random, sym-seq-quiet" 3 <<'EOF'
+    TIMEOUT=20s run -0 campaign "linux-strict, picky" "linux-random, sym-seq-quiet" 3 <<'EOF'
 [technique discovered]
 use = synspray:hold
 options = --discover
@@ -132,5 +132,5 @@ EOF
     # Only b knows that its NAT drops what it did not ask for.
     jq -e -s 'map(select(.cell | startswith("linux-strict/"))) | length == 6 and all(.a.ttl == null)' "$DIR/out/trials.jsonl"
     # 619 holes would be gone but one; those of a sequence are few.
-    jq -e -s 'map(select(.cell | startswith("picky/"))) | length == 6 and all(.a.holes <= 250)' "$DIR/out/trials.jsonl"
+    jq -e -s 'map(select(.cell | startswith("picky/"))) | length == 6 and all(.a.holes <= 500)' "$DIR/out/trials.jsonl"
 }
