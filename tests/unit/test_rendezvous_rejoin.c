@@ -3,28 +3,9 @@
  * that is given to somebody else meanwhile, or kept for ever; a peer that ended its connection and is waited for; a
  * last record that the one who was away never sees; a name that stays taken once all is done.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
 #include <errno.h>
 
-#include "bench/rendezvous/session.h"
-
-#define MS        BASE_NS_PER_MS
-#define MAX_FRAME 64
-
-/* One connection in memory. */
-struct fake {
-    enum wire_role role;
-    size_t n, read;
-    uint8_t *frames[MAX_FRAME];
-    size_t len[MAX_FRAME];
-    bool finished;
-    uint64_t lasting; /* frames that it has read and that last: what it says it has */
-};
+#include "tests/unit/session_fake.h"
 
 struct world {
     struct session_host host; /* first */
@@ -36,24 +17,6 @@ struct world {
     uint64_t started, started_trial;
     uint64_t now;
 };
-
-static void fake_send(void *peer, const uint8_t *frame, size_t len)
-{
-    struct fake *f = peer;
-    assert_false(f->finished);
-    assert_in_range(f->n, 0, MAX_FRAME - 1);
-    f->frames[f->n] = malloc(len);
-    assert_non_null(f->frames[f->n]);
-    memcpy(f->frames[f->n], frame, len);
-    f->len[f->n++] = len;
-}
-
-static void fake_finish(void *peer)
-{
-    struct fake *f = peer;
-    assert_false(f->finished);
-    f->finished = true;
-}
 
 static void fake_record(struct session_host *host, const char *line)
 {
@@ -90,8 +53,7 @@ static int tear_down(void **state)
 {
     struct world *w = *state;
     for (size_t i = 0; i < BASE_ARRAY_LEN(w->fakes); i++)
-        for (size_t k = 0; k < w->fakes[i].n; k++)
-            free(w->fakes[i].frames[k]);
+        fake_free(&w->fakes[i]);
     session_free(w->s);
     free(w);
     return 0;

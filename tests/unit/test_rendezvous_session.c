@@ -3,27 +3,9 @@
  * not let both sides start together; a peer that dies or goes silent in any phase and takes the other's record or
  * connection with it; frames out of turn that pass, or that crossed an abort and are punished for it.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
 #include <errno.h>
 
-#include "bench/rendezvous/session.h"
-
-#define MS        BASE_NS_PER_MS
-#define MAX_FRAME 64
-
-/* A peer in memory: what S sent it, and whether S is done with it. */
-struct fake {
-    enum wire_role role;
-    size_t n, read;
-    uint8_t *frames[MAX_FRAME];
-    size_t len[MAX_FRAME];
-    bool finished;
-};
+#include "tests/unit/session_fake.h"
 
 struct world {
     struct session_host host; /* first */
@@ -34,24 +16,6 @@ struct world {
     unsigned stepping;
     uint64_t now;
 };
-
-static void fake_send(void *peer, const uint8_t *frame, size_t len)
-{
-    struct fake *f = peer;
-    assert_false(f->finished);
-    assert_in_range(f->n, 0, MAX_FRAME - 1);
-    f->frames[f->n] = malloc(len);
-    assert_non_null(f->frames[f->n]);
-    memcpy(f->frames[f->n], frame, len);
-    f->len[f->n++] = len;
-}
-
-static void fake_finish(void *peer)
-{
-    struct fake *f = peer;
-    assert_false(f->finished);
-    f->finished = true;
-}
 
 static void fake_record(struct session_host *host, const char *line)
 {
@@ -88,8 +52,7 @@ static int tear_down(void **state)
     struct world *w = *state;
     struct fake *all[] = {&w->a, &w->b, &w->c};
     for (size_t i = 0; i < BASE_ARRAY_LEN(all); i++)
-        for (size_t k = 0; k < all[i]->n; k++)
-            free(all[i]->frames[k]);
+        fake_free(all[i]);
     session_free(w->s);
     free(w);
     return 0;
