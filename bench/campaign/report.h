@@ -5,6 +5,7 @@
  *   report_cells.c    finding cells, what was seen of each, orders of names (pure)
  *   report_compare.c  differences between two lists of cells (pure)
  *   report_plots.c    which plots there are, and their data     report_shapes.c  curves, bins, bars (pure)
+ *   report_quality.c  how good paths were: rows (pure), table, plots
  *   report_draw.c     gnuplot                                   report_html.c    the page
  *
  * A trial costs a few bits and a success 8 bytes: what is recorded about it is read once and forgotten.
@@ -29,6 +30,12 @@ struct report_run {
     uint64_t records;           /* trials read */
 };
 
+/* One trial's path, where it was measured. */
+struct report_quality {
+    char path[12];
+    struct record_quality q;
+};
+
 struct report_cell {
     char name[256];
     char nat_a[REPORT_PART_LEN], nat_b[REPORT_PART_LEN], label[REPORT_PART_LEN], link[REPORT_PART_LEN];
@@ -40,6 +47,8 @@ struct report_cell {
     uint64_t reasons[REPORT_REASONS];
     uint64_t *connect_ns; /* of the successes, in any order */
     size_t n_connect, cap_connect;
+    struct report_quality *quality;
+    size_t n_quality, cap_quality;
     struct record_calibration calibration; /* without what was called infeasible: it was not tried */
     uint8_t *seen, *won;                   /* bits by trial */
     uint64_t bits;
@@ -174,6 +183,7 @@ enum report_section {
     REPORT_FAILURES,
     REPORT_BUDGET,
     REPORT_CALIBRATION,
+    REPORT_QUALITY,
     REPORT_SECTIONS
 };
 
@@ -203,6 +213,28 @@ int report_plots_prepare(struct report_set *set, const char *dir, struct report_
 int report_plots_draw(const struct report_figures *figures, const char *dir, char err[CAMPAIGN_ERROR_LEN]);
 /* The run and link of a cell for people: "rtt40", with several runs "lab: rtt40". */
 void report_place(const struct report_set *set, const struct report_cell *cell, char *out, size_t cap);
+
+/* ---- quality of paths (report_quality.c) ------------------------------------------------------- */
+
+/* Of n values: the least, the median, the greatest; n = 0: none. */
+struct report_spread {
+    uint64_t lo, mid, hi;
+    size_t n;
+};
+/* One cell's paths of one kind. */
+struct report_quality_row {
+    const struct report_cell *cell;
+    const char *path;
+    size_t n;                      /* trials */
+    struct report_spread rtt;      /* ns: the least of all, the median of the trials' medians, the greatest of all */
+    struct report_spread up, down; /* bit/s, of trials */
+    uint64_t sent[2], lost[2];     /* datagrams, up and down */
+};
+/* Those of one run and link together; there direct, private, hairpin, reversed and relayed paths in turn, each in the
+ * order of the cells. The array is the caller's. 0, or -ENOMEM. */
+int report_quality_rows(const struct report_set *set, struct report_quality_row **rows, size_t *n);
+/* The rows as HTML; how many, or -ENOMEM. */
+int report_quality_table(FILE *out, const struct report_set *set);
 
 /* ---- the page (report_html.c) ------------------------------------------------------------------ */
 

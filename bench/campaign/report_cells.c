@@ -103,6 +103,7 @@ void report_set_free(struct report_set *set)
 {
     for (size_t i = 0; i < set->n; i++) {
         free(set->cells[i].connect_ns);
+        free(set->cells[i].quality);
         free(set->cells[i].seen);
         free(set->cells[i].won);
     }
@@ -155,6 +156,22 @@ static int add_latency(struct report_cell *cell, uint64_t ns)
     return 0;
 }
 
+static int add_quality(struct report_cell *cell, const struct record_view *view)
+{
+    if (cell->n_quality == cell->cap_quality) {
+        size_t cap = cell->cap_quality ? 2 * cell->cap_quality : 8;
+        struct report_quality *grown = realloc(cell->quality, cap * sizeof(*grown));
+        if (!grown)
+            return -ENOMEM;
+        cell->quality = grown;
+        cell->cap_quality = cap;
+    }
+    struct report_quality *q = &cell->quality[cell->n_quality++];
+    memcpy(q->path, view->path, sizeof(q->path));
+    q->q = view->quality;
+    return 0;
+}
+
 /* Foreign text becomes a name: the outcome, and why where that says more. */
 static size_t reason_of(struct report_set *set, enum record_outcome outcome, const char *why)
 {
@@ -183,6 +200,8 @@ int report_cell_add(struct report_set *set, struct report_cell *cell, const stru
     int res = make_bits(cell, view->trial);
     if (res == 0 && ok)
         res = add_latency(cell, view->connect_ns);
+    if (res == 0 && ok && view->measured)
+        res = add_quality(cell, view);
     if (res < 0)
         return res;
     uint8_t bit = (uint8_t)(1u << view->trial % 8);

@@ -237,6 +237,15 @@ static void put_calibration(struct page *p)
     put_figures(p, REPORT_CALIBRATION, "No plan predicted a probability: plain techniques do not.");
 }
 
+static void put_quality(struct page *p)
+{
+    int n = report_quality_table(p->out, p->set);
+    if (n < 0)
+        p->error = campaign_fail(n, p->err, "no memory");
+    else
+        put_figures(p, REPORT_QUALITY, "No trial measured its path (option --quality).");
+}
+
 /* ---- numbers --------------------------------------------------------------------------------- */
 
 static void put_title(struct page *p)
@@ -534,6 +543,7 @@ static const struct {
     {"success", put_success},   {"difference", put_difference}, {"latency", put_latency},
     {"failures", put_failures}, {"budget", put_budget},         {"calibration", put_calibration},
     {"cells", put_cells},       {"literature", put_literature}, {"run", put_run},
+    {"quality", put_quality},
 };
 
 /* Puts what stands at "{{" and gives what follows it. */

@@ -218,7 +218,8 @@ int report_plots_prepare(struct report_set *set, const char *dir, struct report_
                                                          report_plot_latencies,
                                                          report_plot_failures,
                                                          report_plot_budgets,
-                                                         report_plot_calibration};
+                                                         report_plot_calibration,
+                                                         report_plot_qualities};
     struct report_writer w = {.set = set, .figures = out, .dir = dir};
     *out = (struct report_figures){.same_link = true};
     for (size_t i = 1; i < set->n; i++)

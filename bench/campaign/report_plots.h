@@ -64,5 +64,6 @@ int report_plot_latencies(struct report_writer *w);
 int report_plot_failures(struct report_writer *w);
 int report_plot_budgets(struct report_writer *w);
 int report_plot_calibration(struct report_writer *w);
+int report_plot_qualities(struct report_writer *w);
 
 #endif

@@ -186,16 +186,26 @@ int peer_udp_probe(struct peer_trial *t, const union base_ep *to)
     return send_to(socket, to, first_proof(socket), WIRE_PATH_LEN);
 }
 
-int peer_datagrams_send_data(struct peer_path *path, const void *data, size_t len, bool fin)
+static int send_body(struct peer_path *path, uint8_t flags, const void *data, size_t len)
 {
     struct peer_trial *t = path->trial;
     uint8_t buf[WIRE_PATH_LEN + WIRE_PATH_MAX_DATA];
     struct wire_path_msg msg = peer_verify_out(&path->verify, (uint32_t)t->number);
-    msg.flags |= (len ? WIRE_PATH_DATA : 0) | (fin ? WIRE_PATH_FIN : 0);
+    msg.flags |= flags;
     msg.data_len = (uint16_t)len;
     wire_path_encode(&t->keys, peer_trial_role(t), &msg, buf);
     memcpy(buf + WIRE_PATH_LEN, data, len);
     return send_to(socket_of(path), &path->remote, buf, WIRE_PATH_LEN + len);
+}
+
+int peer_datagrams_send_data(struct peer_path *path, const void *data, size_t len, bool fin)
+{
+    return send_body(path, (uint8_t)((len ? WIRE_PATH_DATA : 0) | (fin ? WIRE_PATH_FIN : 0)), data, len);
+}
+
+static int measure(struct peer_path *path, const void *data, size_t len)
+{
+    return send_body(path, WIRE_PATH_MEASURE, data, len);
 }
 
 /* ---- receiving ------------------------------------------------------------------------------- */
@@ -207,6 +217,7 @@ static struct peer_path *make_path(struct peer_socket *socket, const union base_
     if (!path)
         return NULL;
     path->path.send = send_message;
+    path->path.measure = measure;
     path->socket = socket;
     peer_path_init(&path->path, d->trial, from, false, socket->path_id);
     if (socket->carrier)
@@ -229,8 +240,12 @@ static void path_message(struct peer_socket *socket, const union base_ep *from, 
         path = make_path(socket, from);
     if (!path)
         return;
-    if ((msg.flags & (WIRE_PATH_DATA | WIRE_PATH_FIN)) && path == t->chosen && t->agreed &&
-        len >= WIRE_PATH_LEN + (size_t)msg.data_len)
+    bool whole = path == t->chosen && t->agreed && len >= WIRE_PATH_LEN + (size_t)msg.data_len;
+    if ((msg.flags & WIRE_PATH_MEASURE) && whole) {
+        peer_quality_message(t, buf + WIRE_PATH_LEN, msg.data_len, base_now_ns());
+        return;
+    }
+    if ((msg.flags & (WIRE_PATH_DATA | WIRE_PATH_FIN)) && whole)
         peer_pipe_data(t->peer, buf + WIRE_PATH_LEN, msg.data_len, msg.flags & WIRE_PATH_FIN);
     peer_path_message(path, &msg);
 }

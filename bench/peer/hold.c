@@ -41,6 +41,8 @@ static void settle(struct peer_trial *t, bool alive)
     if (!alive && strcmp(peer_option_text(&t->peer->config.options, "hold-dead"), "fail") == 0) {
         peer_trial_why(t, "path_died");
         peer_trial_finish(t, RECORD_TIMEOUT, 0);
+    } else if (alive) {
+        peer_after_held(t);
     } else {
         peer_trial_finish(t, RECORD_OK, 0);
     }

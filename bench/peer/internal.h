@@ -3,6 +3,7 @@
 #define BENCH_PEER_INTERNAL_H
 
 #include "bench/peer/peer.h"
+#include "bench/peer/quality.h"
 
 /* ---- configuration: what the command line says (cli.c) --------------------------------------- */
 
@@ -152,6 +153,8 @@ struct peer_path {
     enum peer_path_kind kind;
     uint64_t established_ns, verified_ns; /* base_now_ns(); 0 = not yet */
     void (*send)(struct peer_path *path, uint8_t extra_flags);
+    /* A message of --quality. 0, or -errno: nothing was taken, -EAGAIN for now (TCP: peer_quality_room() follows). */
+    int (*measure)(struct peer_path *path, const void *data, size_t len);
     struct peer_path *next;
 };
 
@@ -171,7 +174,10 @@ void peer_path_lost(struct peer_path *path, int err);
 struct peer_stream;
 /* Closes all streams of the trial but `keep` (NULL = all). */
 void peer_streams_close(struct peer_trial *t, const struct peer_path *keep);
-/* Takes the agreed stream's descriptor out for --pipe, with the bytes that came after the last message. */
+/* For --quality: larger buffers, and the stream is read again, which may be the end of the path. 0, or -errno. */
+int peer_stream_widen(struct peer_path *path);
+/* Takes the agreed stream's descriptor out for --pipe, with the bytes that came after the last message. -EBUSY: it is
+ * being read. */
 int peer_stream_detach(struct peer_path *path, uint8_t *rest, size_t cap, size_t *rest_len);
 
 /* ---- UDP socket and paths (datagram.c) ------------------------------------------------------- */
@@ -228,6 +234,18 @@ void peer_hold_heard(struct peer_trial *t, const struct peer_path *path);
 /* It was reset, or the like: nothing more will come. */
 void peer_hold_lost(struct peer_trial *t, const struct peer_path *path);
 void peer_hold_close(struct peer_trial *t);
+
+/* ---- what becomes of an agreed path (after.c) ------------------------------------------------- */
+
+/* Punching has at least this of --timeout, where something follows it. */
+#define PEER_AFTER_PUNCH_NS (3 * BASE_NS_PER_S)
+
+/* What --hold-for and --quality leave of --timeout. 0, or -EINVAL with plan->why. */
+int peer_after_deadline(const struct peer_options *options, struct peer_plan *plan);
+/* The path is agreed: in the end the trial is finished. */
+void peer_after_agreed(struct peer_trial *t);
+/* The same, once it has outlived --hold-for. */
+void peer_after_held(struct peer_trial *t);
 
 /* ---- one side begins later (skew.c) ---------------------------------------------------------- */
 
@@ -297,6 +315,7 @@ struct peer_trial {
     struct peer_sampler *sampler;
     struct peer_resampler *resampler;
     struct peer_hold hold;
+    struct peer_quality quality;
     struct peer_skew_notes early;
 
     void *technique_state;

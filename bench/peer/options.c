@@ -66,6 +66,21 @@ static const struct peer_option chassis_options[] = {
      .help = "what a trial is whose path did not outlive --hold-for",
      .kind = PEER_OPT_CHOICE,
      .choices = hold_dead},
+    {.name = "quality",
+     .arg = "TIME",
+     .value = "0",
+     .help = "after success measure round trips, and for so long the throughput each way; twice that lies within "
+             "--timeout",
+     .kind = PEER_OPT_DURATION,
+     .lo = 0,
+     .hi = 600 * BASE_NS_PER_S},
+    {.name = "quality-rate",
+     .arg = "N",
+     .value = "1000",
+     .help = "Mbit/s that --quality sends at most",
+     .kind = PEER_OPT_U64,
+     .lo = 1,
+     .hi = 100000},
 };
 
 static bool is_mode(const struct peer_technique *technique, const char *value)

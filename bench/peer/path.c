@@ -112,6 +112,7 @@ void peer_path_lost(struct peer_path *path, int err)
 {
     struct peer_trial *t = path->trial;
     peer_hold_lost(t, path);
+    peer_quality_lost(t, path);
     peer_path_forget(path);
     if (err == -EACCES)
         peer_trial_error(t, "auth_failures");

@@ -11,6 +11,12 @@
 /* A few messages at most stand between two peers: proof, acknowledgement, choice, and their repetition. */
 #define TX_CAP (8 * WIRE_PATH_LEN)
 #define RX_CAP (8 * WIRE_PATH_LEN)
+/* For --quality: some messages of it at a time; the answers to the other side's have room beside our own. */
+#define WIDE_RX (64 << 10)
+#define WIDE_TX (32 << 10)
+#define RESERVE 4096
+/* What the kernel takes beyond what is in flight: no slow link is to be busy for long with what it has taken. */
+#define UNSENT_MOST (32 << 10)
 /* Strangers may find the listener: bounded, so that they cannot take all descriptors. */
 #define MAX_STREAMS 256
 
@@ -18,8 +24,9 @@ struct peer_stream {
     struct peer_path path; /* first: a path of a TCP trial is a stream */
     int fd;                /* -1 = closed or detached */
     struct loop_op recv_op, send_op;
-    uint8_t rx[RX_CAP], tx[TX_CAP], out[TX_CAP];
-    size_t rx_len, tx_len, out_len;
+    uint8_t *rx, *tx, *out; /* small[], or wide */
+    size_t rx_cap, tx_cap, rx_len, tx_len, out_len;
+    uint8_t small[RX_CAP + 2 * TX_CAP], *wide;
     bool closing;
     struct peer_stream *next;
 };
@@ -45,6 +52,7 @@ static void maybe_free(struct peer_stream *s)
         close(s->fd);
     }
     unlink_stream(s);
+    free(s->wide);
     free(s);
     peer_trial_release(t);
 }
@@ -80,7 +88,7 @@ static void send_message(struct peer_path *path, uint8_t extra_flags)
     struct peer_trial *t = path->trial;
     if (s->closing || s->fd < 0)
         return;
-    if (s->tx_len + WIRE_PATH_LEN > TX_CAP) {
+    if (s->tx_len + WIRE_PATH_LEN > s->tx_cap) {
         lose(s, -ENOBUFS); /* the other end sends without reading: not a peer */
         return;
     }
@@ -91,46 +99,94 @@ static void send_message(struct peer_path *path, uint8_t extra_flags)
     flush(s);
 }
 
+static int measure(struct peer_path *path, const void *data, size_t len)
+{
+    struct peer_stream *s = (struct peer_stream *)path;
+    struct peer_trial *t = path->trial;
+    size_t spare = len > PEER_QUALITY_MSG_LEN ? RESERVE : 0;
+    if (s->closing || s->fd < 0)
+        return -EPIPE;
+    if (s->tx_len + WIRE_PATH_LEN + len + spare > s->tx_cap)
+        return -EAGAIN;
+    struct wire_path_msg msg = peer_verify_out(&path->verify, (uint32_t)t->number);
+    msg.flags |= WIRE_PATH_MEASURE;
+    msg.data_len = (uint16_t)len;
+    wire_path_encode(&t->keys, peer_trial_role(t), &msg, s->tx + s->tx_len);
+    memcpy(s->tx + s->tx_len + WIRE_PATH_LEN, data, len);
+    s->tx_len += WIRE_PATH_LEN + len;
+    flush(s);
+    return 0;
+}
+
 static void send_done(struct loop_op *op, int res)
 {
     struct peer_stream *s = op->owner;
-    if (res < 0 || (size_t)res != s->out_len)
+    if (res < 0 || (size_t)res != s->out_len) {
         lose(s, res < 0 ? res : -EPIPE);
-    else
+    } else {
         flush(s);
+        if (peer_quality_listens(s->path.trial, &s->path))
+            peer_quality_room(s->path.trial);
+    }
     maybe_free(s);
 }
 
 static void receive(struct peer_stream *s)
 {
-    if (s->rx_len < RX_CAP)
-        loop_recv(s->path.trial->peer->loop, &s->recv_op, s->fd, s->rx + s->rx_len, RX_CAP - s->rx_len);
+    if (s->rx_len < s->rx_cap)
+        loop_recv(s->path.trial->peer->loop, &s->recv_op, s->fd, s->rx + s->rx_len, s->rx_cap - s->rx_len);
 }
 
 /* After the agreement what comes is the user's: it stays in rx for the pipe. While the path is held in silence, only
- * the word that ends it comes. */
+ * the word that ends it comes; while it is measured, what is measured with. */
 static bool listens(const struct peer_stream *s)
 {
     const struct peer_hold *hold = &s->path.trial->hold;
-    return !s->closing && (!peer_verify_agreed(&s->path.verify) || (hold->on && !hold->settled));
+    return !s->closing && (!peer_verify_agreed(&s->path.verify) || (hold->on && !hold->settled) ||
+                           peer_quality_listens(s->path.trial, &s->path));
+}
+
+/* How long the message at p is, once it was taken; -EAGAIN: it is not whole. */
+static int take_message(struct peer_stream *s, const uint8_t *p, size_t len, uint64_t now)
+{
+    struct peer_trial *t = s->path.trial;
+    enum wire_role other = peer_trial_role(t) == WIRE_ROLE_A ? WIRE_ROLE_B : WIRE_ROLE_A;
+    struct wire_path_msg msg;
+    int err = wire_path_decode(&t->keys, other, p, len, &msg);
+    if (err < 0)
+        return err == -EAGAIN ? err : -EACCES;
+    if (!(msg.flags & WIRE_PATH_MEASURE)) {
+        peer_path_message(&s->path, &msg);
+        return WIRE_PATH_LEN;
+    }
+    if (!peer_quality_listens(t, &s->path))
+        return -EBADMSG;
+    if (len < WIRE_PATH_LEN + (size_t)msg.data_len)
+        return -EAGAIN;
+    peer_quality_message(t, p + WIRE_PATH_LEN, msg.data_len, now);
+    return WIRE_PATH_LEN + msg.data_len;
 }
 
 static int take_messages(struct peer_stream *s)
 {
-    struct peer_trial *t = s->path.trial;
-    enum wire_role other = peer_trial_role(t) == WIRE_ROLE_A ? WIRE_ROLE_B : WIRE_ROLE_A;
-    while (listens(s)) {
-        struct wire_path_msg msg;
-        int err = wire_path_decode(&t->keys, other, s->rx, s->rx_len, &msg);
-        if (err == -EAGAIN)
-            return 0;
-        if (err < 0)
-            return -EACCES;
-        s->rx_len -= WIRE_PATH_LEN;
-        memmove(s->rx, s->rx + WIRE_PATH_LEN, s->rx_len);
-        peer_path_message(&s->path, &msg);
-    }
-    return 0;
+    uint64_t now = base_now_ns(); /* all of it has come by now */
+    size_t at = 0;
+    int len = 0;
+    while (listens(s) && (len = take_message(s, s->rx + at, s->rx_len - at, now)) > 0)
+        at += (size_t)len;
+    s->rx_len -= at;
+    memmove(s->rx, s->rx + at, s->rx_len);
+    return len < 0 && len != -EAGAIN ? len : 0;
+}
+
+/* Takes what is there, and reads on. */
+static void heard(struct peer_stream *s)
+{
+    int err = take_messages(s);
+    if (err < 0)
+        lose(s, err);
+    else if (listens(s))
+        receive(s);
 }
 
 static void recv_done(struct loop_op *op, int res)
@@ -140,11 +196,7 @@ static void recv_done(struct loop_op *op, int res)
         lose(s, res < 0 ? res : -ECONNRESET);
     } else {
         s->rx_len += (size_t)res;
-        int err = take_messages(s);
-        if (err < 0)
-            lose(s, err);
-        else if (listens(s))
-            receive(s);
+        heard(s);
     }
     maybe_free(s);
 }
@@ -172,11 +224,17 @@ int peer_tcp_offer(struct peer_trial *t, int fd, const union base_ep *remote)
     fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     s->fd = fd;
+    s->rx = s->small;
+    s->tx = s->small + RX_CAP;
+    s->out = s->tx + TX_CAP;
+    s->rx_cap = RX_CAP;
+    s->tx_cap = TX_CAP;
     loop_op_init(&s->recv_op, recv_done, s);
     loop_op_init(&s->send_op, send_done, s);
     peer_path_init(&s->path, t, remote, true, id);
     s->path.established_ns = peer_trial_now_ns(t);
     s->path.send = send_message;
+    s->path.measure = measure;
     s->next = t->streams;
     t->streams = s;
     peer_trial_hold(t);
@@ -199,11 +257,35 @@ void peer_streams_close(struct peer_trial *t, const struct peer_path *keep)
     }
 }
 
+int peer_stream_widen(struct peer_path *path)
+{
+    struct peer_stream *s = (struct peer_stream *)path;
+    int unsent = UNSENT_MOST;
+    if (s->recv_op.pending || s->fd < 0 || s->wide)
+        return -EBUSY;
+    s->wide = malloc(WIDE_RX + 2 * WIDE_TX);
+    if (!s->wide)
+        return -ENOMEM;
+    memcpy(s->wide, s->rx, s->rx_len);
+    memcpy(s->wide + WIDE_RX, s->tx, s->tx_len);
+    s->rx = s->wide;
+    s->tx = s->rx + WIDE_RX;
+    s->out = s->tx + WIDE_TX; /* what is being sent is still in small[] */
+    s->rx_cap = WIDE_RX;
+    s->tx_cap = WIDE_TX;
+    setsockopt(s->fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof(unsent));
+    heard(s);
+    maybe_free(s);
+    return 0;
+}
+
 int peer_stream_detach(struct peer_path *path, uint8_t *rest, size_t cap, size_t *rest_len)
 {
     struct peer_stream *s = (struct peer_stream *)path;
     if (s->rx_len > cap || s->fd < 0)
         return -EINVAL;
+    if (s->recv_op.pending)
+        return -EBUSY;
     memcpy(rest, s->rx, s->rx_len);
     *rest_len = s->rx_len;
     int fd = s->fd;

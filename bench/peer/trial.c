@@ -207,6 +207,7 @@ void peer_trial_end(struct peer_trial *t)
     loop_cancel(t->peer->loop, &t->deadline_timer);
     loop_cancel(t->peer->loop, &t->tick_timer);
     peer_hold_close(t);
+    peer_quality_close(t);
     if (t->technique_open)
         t->technique->close(t);
     peer_streams_close(t, NULL);
@@ -321,8 +322,8 @@ void peer_trial_finish(struct peer_trial *t, enum record_outcome outcome, int er
     t->side.acked = t->chosen && t->chosen->verify.ack_in;
     if (outcome == RECORD_OK)
         snprintf(t->side.path, sizeof(t->side.path), "%s", peer_path_name(t->chosen->kind));
-    /* Holding a path in silence is no part of the trial's time. */
-    t->end_ns = t->hold.on ? t->agreed_ns : base_now_ns();
+    /* Holding a path in silence is no part of the trial's time, nor is measuring it. */
+    t->end_ns = t->hold.on || t->quality.on ? t->agreed_ns : base_now_ns();
     fill_phases(t, &t->side);
     t->state = PEER_TRIAL_REPORTED;
     send_report(t, WIRE_REPORT);
@@ -426,29 +427,13 @@ void peer_trial_sampled(struct peer_trial *t, int err)
 
 /* ---- plan ------------------------------------------------------------------------------------ */
 
-/* What --hold-for leaves of --timeout. */
-static int set_deadline(const struct peer_options *options, struct peer_plan *plan)
-{
-    uint64_t hold = peer_hold_for_ns(options);
-    plan->deadline_ns = peer_option_u64(options, "timeout");
-    if (hold && plan->deadline_ns < hold + 2 * PEER_HOLD_EXTRA_NS) {
-        snprintf(plan->why, sizeof(plan->why),
-                 "--timeout %s leaves no time beside --hold-for %s: make it %llus or more",
-                 peer_option_text(options, "timeout"), peer_option_text(options, "hold-for"),
-                 (unsigned long long)((hold + 2 * PEER_HOLD_EXTRA_NS + BASE_NS_PER_S - 1) / BASE_NS_PER_S));
-        return -EINVAL;
-    }
-    plan->deadline_ns -= hold ? hold + PEER_HOLD_EXTRA_NS : 0;
-    return 0;
-}
-
 static int make_plan(struct peer_trial *t)
 {
     const struct peer_options *options = &t->peer->config.options;
     struct peer_plan *plan = &t->plan;
     const char *mode = peer_option_text(options, "mode");
     plan->predicted_p = NAN;
-    int err = set_deadline(options, plan);
+    int err = peer_after_deadline(options, plan);
     if (err < 0)
         return err;
     plan->rtt_ns = (t->ours.rtt_ns + t->theirs.rtt_ns) / 2;
@@ -664,10 +649,7 @@ void peer_trial_agreed(struct peer_trial *t, struct peer_path *path)
         return;
     t->agreed_ns = base_now_ns();
     peer_streams_close(t, path);
-    if (peer_hold_for_ns(&t->peer->config.options))
-        peer_hold_begin(t);
-    else
-        peer_trial_finish(t, RECORD_OK, 0);
+    peer_after_agreed(t);
 }
 
 int peer_trial_begin(struct peer *peer, uint64_t number)

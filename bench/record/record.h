@@ -93,6 +93,13 @@ int record_write_line(FILE *out, const json_t *record);
 
 /* ---- reading back ---------------------------------------------------------------------------- */
 
+/* How good the path of a trial was (--quality); 0 = not measured. */
+struct record_quality {
+    uint64_t rtt_min_ns, rtt_p50_ns, rtt_max_ns;
+    uint64_t up_bps, down_bps;                       /* role a to b, and back */
+    uint64_t up_sent, up_lost, down_sent, down_lost; /* datagrams */
+};
+
 /* What summaries need of one joint record. */
 struct record_view {
     char cell[256];
@@ -106,6 +113,8 @@ struct record_view {
     uint64_t connect_ns;
     uint64_t total_ns;
     double predicted_p; /* NAN = none */
+    bool measured;      /* it has a quality, if only to say what is missing */
+    struct record_quality quality;
 };
 
 /* Reads one line of trials.jsonl. 0; -EBADMSG for what is not a trial record; -EPROTONOSUPPORT for a newer schema. */

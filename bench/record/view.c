@@ -46,6 +46,32 @@ static int get_outcome(const json_t *json, struct record_view *out)
     return (out->outcome == RECORD_OK) == (out->connect_ns > 0) ? 0 : -EBADMSG;
 }
 
+/* Role a's side has it. */
+static int get_quality(const json_t *json, struct record_view *out)
+{
+    const json_t *side = json_object_get(json, "a"),
+                 *q = json_is_object(side) ? json_object_get(side, "quality") : NULL;
+    const struct {
+        const char *name;
+        uint64_t *to;
+    } members[] = {
+        {"rtt_min_ns", &out->quality.rtt_min_ns}, {"rtt_p50_ns", &out->quality.rtt_p50_ns},
+        {"rtt_max_ns", &out->quality.rtt_max_ns}, {"up_bps", &out->quality.up_bps},
+        {"down_bps", &out->quality.down_bps},     {"up_sent", &out->quality.up_sent},
+        {"up_lost", &out->quality.up_lost},       {"down_sent", &out->quality.down_sent},
+        {"down_lost", &out->quality.down_lost},
+    };
+    int res = 0;
+    if (!q || json_is_null(q))
+        return 0;
+    if (!json_is_object(q))
+        return -EBADMSG;
+    out->measured = true;
+    for (size_t i = 0; i < BASE_ARRAY_LEN(members); i++)
+        res |= record_get_u64(q, members[i].name, members[i].to);
+    return res;
+}
+
 int record_view_read(const json_t *json, struct record_view *out)
 {
     *out = (struct record_view){.predicted_p = NAN};
@@ -64,6 +90,7 @@ int record_view_read(const json_t *json, struct record_view *out)
     res |= record_get_u64(json, "total_ns", &out->total_ns);
     res |= get_seed(json, &out->seed);
     res |= get_probability(json, &out->predicted_p);
+    res |= get_quality(json, out);
     if (res != 0 || !out->cell[0])
         return -EBADMSG;
     return get_outcome(json, out);

@@ -48,7 +48,7 @@ int wire_path_decode(const struct wire_path_keys *keys, enum wire_role role, con
         .path_id = wire_load64(buf + 8),
         .peer_path_id = wire_load64(buf + 16),
     };
-    if (msg.data_len > WIRE_PATH_MAX_DATA || (msg.data_len && !(msg.flags & WIRE_PATH_DATA)))
+    if (msg.data_len > WIRE_PATH_MAX_DATA || (msg.data_len && !(msg.flags & (WIRE_PATH_DATA | WIRE_PATH_MEASURE))))
         return -EBADMSG;
     /* The trial number is no secret, and looking at it first saves a MAC for what an earlier trial left in flight. */
     if (msg.trial != keys->trial)

@@ -306,7 +306,7 @@ bool wire_proof_equal(const uint8_t a[WIRE_MAC_LEN], const uint8_t b[WIRE_MAC_LE
  * |        MAC (128 bits) over role, nonces and all the above     |
  * +---------------------------------------------------------------+
  *
- * followed by `length` bytes of data (flag DATA only; UDP --pipe). No endpoint is ever in a path message.
+ * followed by `length` bytes of data (flags DATA and MEASURE only). No endpoint is ever in a path message.
  */
 #define WIRE_PATH_MAGIC    0xB4
 #define WIRE_PATH_LEN      40
@@ -319,6 +319,7 @@ enum wire_path_flag {
     WIRE_PATH_HEARTBEAT = 0x08, /* keeps the path alive */
     WIRE_PATH_DATA = 0x10,      /* user bytes follow */
     WIRE_PATH_FIN = 0x20,       /* no more user bytes */
+    WIRE_PATH_MEASURE = 0x40,   /* a message of --quality follows */
 };
 
 /* What the MACs of one trial are made with: the session key and both fresh nonces of the plan. */

@@ -63,6 +63,8 @@ both() {
     refused "--attempts '0'" --attempts 0
     refused "--hold-for '3'" --hold-for 3
     refused "--keepalive '-1s'" --keepalive -1s
+    refused "--quality '10'" --quality 10
+    refused "--quality-rate '0'" --quality-rate 0
 }
 
 @test "more probes than the prober's open files: said by role a, nothing is sent" {
@@ -78,6 +80,15 @@ both() {
     both 1024 --hold-for 8s --timeout 10s
     [ "$STATUS" != 0 ]
     grep -q -- "--timeout 10s leaves no time beside --hold-for 8s: make it 14s or more" "$DIR/a.err"
+}
+
+@test "a path to be measured without time for it" {
+    start_server
+    both 1024 --quality 2s --timeout 10s
+    [ "$STATUS" != 0 ]
+    grep -q -- "--timeout 10s leaves no time beside --quality 2s: make it 12s or more" "$DIR/a.err"
+    both 1024 --hold-for 1s --quality 2s --timeout 10s
+    grep -q -- "--timeout 10s leaves no time beside --hold-for 1s and --quality 2s: make it 16s or more" "$DIR/a.err"
 }
 
 @test "many sockets: the path is found, and they go with the trial" {

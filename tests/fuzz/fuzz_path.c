@@ -31,7 +31,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     keys.trial = msg.trial;
     wire_path_encode(&keys, WIRE_ROLE_B, &msg, buf);
     err = wire_path_decode(&keys, WIRE_ROLE_B, buf, sizeof(buf), &again);
-    bool fits = msg.data_len <= WIRE_PATH_MAX_DATA && (!msg.data_len || msg.flags & WIRE_PATH_DATA);
+    bool fits =
+        msg.data_len <= WIRE_PATH_MAX_DATA && (!msg.data_len || msg.flags & (WIRE_PATH_DATA | WIRE_PATH_MEASURE));
     require((err == 0) == fits);
     if (fits)
         require(again.path_id == msg.path_id && again.peer_path_id == msg.peer_path_id && again.flags == msg.flags);

@@ -1,5 +1,5 @@
 /* Pins: facts or a plan of the other peer that crash us, are half taken, or change when they are passed on; facts from
- * which no plan can be made without a crash. */
+ * which no plan can be made without a crash; words about a path's quality that break the account of it. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -89,10 +89,37 @@ static void try_options(const uint8_t *data, size_t len)
         require(peer_options_to_text(&options, &technique, (char *)first, sizeof(first)) > 0);
 }
 
+/* Messages of --quality one after the other, as a flow's other side may send them. */
+static void try_quality(const uint8_t *data, size_t len)
+{
+    struct peer_quality_msg msg;
+    struct peer_arrivals in;
+    struct peer_flight out;
+    uint64_t now = 1;
+    peer_arrivals_init(&in);
+    peer_flight_init(&out, BASE_NS_PER_MS, now);
+    for (; len >= PEER_QUALITY_MSG_LEN; data += PEER_QUALITY_MSG_LEN, len -= PEER_QUALITY_MSG_LEN) {
+        if (peer_quality_decode(data, len, &msg) < 0)
+            continue;
+        peer_quality_encode(&msg, first);
+        require(memcmp(first, data, PEER_QUALITY_MSG_LEN) == 0);
+        now += msg.ns % BASE_NS_PER_S;
+        peer_arrivals_add(&in, msg.number, msg.amount % WIRE_PATH_MAX_DATA, now);
+        require(in.received <= in.next);
+        for (int i = 0; i < 5 && peer_flight_room(&out); i++)
+            peer_flight_sent(&out, now);
+        peer_flight_heard(&out, msg.number % (out.sent + 2), msg.amount, now);
+        peer_flight_expired(&out, now);
+        require(out.next <= out.sent && out.window >= 2 && out.window <= 8192);
+    }
+    require(peer_quality_bps(in.bytes, 0) == 0);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
     try_facts(data, len);
     try_plan(data, len);
     try_options(data, len);
+    try_quality(data, len);
     return 0;
 }

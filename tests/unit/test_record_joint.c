@@ -303,6 +303,30 @@ static void view_reads_what_joint_wrote(void **state)
     free(line);
 }
 
+static void view_reads_the_quality_of_the_path(void **state)
+{
+    (void)state;
+    struct record_side a = ok_side(41000000), b = ok_side(42000000);
+    a.fields = json_pack("{s:{s:I, s:I, s:I, s:I, s:n, s:I, s:I, s:s}}", "quality", "rtt_min_ns", (json_int_t)1,
+                         "rtt_p50_ns", (json_int_t)2, "rtt_max_ns", (json_int_t)3, "up_bps", (json_int_t)50000000,
+                         "down_bps", "up_sent", (json_int_t)100, "up_lost", (json_int_t)4, "why", "no_result");
+    char *line = line_of(&trial, &a, &b);
+    struct record_view v;
+    assert_int_equal(record_view_parse(line, strlen(line), &v), 0);
+    assert_true(v.measured);
+    const struct record_quality *q = &v.quality;
+    assert_true(q->rtt_min_ns == 1 && q->rtt_p50_ns == 2 && q->rtt_max_ns == 3);
+    assert_true(q->up_bps == 50000000 && q->down_bps == 0 && q->up_sent == 100 && q->up_lost == 4);
+    assert_true(q->down_sent == 0 && q->down_lost == 0);
+    free(line);
+    /* Role a's is it; who has none was not measured. */
+    line = line_of(&trial, &b, &a);
+    assert_int_equal(record_view_parse(line, strlen(line), &v), 0);
+    assert_true(!v.measured && v.quality.up_bps == 0);
+    free(line);
+    record_side_clear(&a);
+}
+
 static void views_refuse_what_is_no_record(void **state)
 {
     (void)state;
@@ -330,6 +354,17 @@ static void views_refuse_what_is_no_record(void **state)
         {"{\"schema\":1,\"type\":\"trial\",\"cell\":7,\"trial\":0,\"outcome\":\"timeout\"}", -EBADMSG},
         {"{\"schema\":1,\"type\":\"trial\",\"cell\":\"x\",\"trial\":0,\"trial\":1,\"outcome\":\"timeout\"}", -EBADMSG},
         {"{\"schema\":1,\"type\":\"trial\",\"cell\":\"x\",\"trial\":0,\"outcome\":\"timeout\"} x", -EBADMSG},
+        {"{\"schema\":1,\"type\":\"trial\",\"cell\":\"x\",\"trial\":0,\"outcome\":\"timeout\",\"a\":{\"quality\":null}"
+         "}",
+         0},
+        {"{\"schema\":1,\"type\":\"trial\",\"cell\":\"x\",\"trial\":0,\"outcome\":\"timeout\",\"a\":{\"quality\":5}}",
+         -EBADMSG},
+        {"{\"schema\":1,\"type\":\"trial\",\"cell\":\"x\",\"trial\":0,\"outcome\":\"timeout\","
+         "\"a\":{\"quality\":{\"up_bps\":-1}}}",
+         -EBADMSG},
+        {"{\"schema\":1,\"type\":\"trial\",\"cell\":\"x\",\"trial\":0,\"outcome\":\"timeout\","
+         "\"a\":{\"quality\":{\"rtt_min_ns\":\"1\"}}}",
+         -EBADMSG},
     };
     for (size_t i = 0; i < BASE_ARRAY_LEN(cases); i++) {
         struct record_view v;
@@ -392,6 +427,7 @@ int main(void)
         cmocka_unit_test(the_most_specific_outcome_stands),
         cmocka_unit_test(a_cause_stands_before_its_consequence),
         cmocka_unit_test(view_reads_what_joint_wrote),
+        cmocka_unit_test(view_reads_the_quality_of_the_path),
         cmocka_unit_test(views_refuse_what_is_no_record),
         cmocka_unit_test(every_cut_line_is_refused),
         cmocka_unit_test(names_round_trip),

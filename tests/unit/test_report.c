@@ -1,7 +1,8 @@
 /*
  * What reports and comparisons make of records. Pins: a trial counted for another cell or twice, a difference with the
  * wrong sign, pairs made of trials that one side does not have, a family of comparisons that counts cells with nothing
- * to compare, an option read from inside another one.
+ * to compare, an option read from inside another one; a quality of a path that counts for another kind of path, or as 0
+ * where it was not measured.
  */
 #include <errno.h>
 #include <math.h>
@@ -152,6 +153,51 @@ static void reads_options(void **state)
         assert_true(report_option(cases[i].options, cases[i].name) == cases[i].value);
 }
 
+/* ---- quality of paths ------------------------------------------------------------------------ */
+
+static void measure(const char *cell, uint64_t trial, const char *path, struct record_quality q)
+{
+    struct record_view v = {
+        .trial = trial, .outcome = RECORD_OK, .connect_ns = 1, .predicted_p = NAN, .measured = true, .quality = q};
+    snprintf(v.path, sizeof(v.path), "%s", path);
+    struct report_cell *c = report_cell_get(&set, 0, cell);
+    assert_non_null(c);
+    if (!*c->link)
+        report_cell_name_parts(c, "");
+    assert_int_equal(report_cell_add(&set, c, &v, ""), 0);
+}
+
+static void qualities_are_of_a_cell_and_a_kind_of_path(void **state)
+{
+    (void)state;
+    measure("a/b/relay/l1", 0, "relay", (struct record_quality){80, 85, 90, 5, 6, 0, 0, 0, 0});
+    measure("a/b/udp/l2", 0, "direct", (struct record_quality){1, 2, 3, 4, 5, 0, 0, 0, 0});
+    measure("a/b/udp/l1", 0, "hairpin", (struct record_quality){10, 11, 12, 7, 8, 100, 1, 50, 0});
+    for (uint64_t i = 0; i < 3; i++)
+        measure("a/b/udp/l1", 1 + i, "direct",
+                (struct record_quality){40 - i, 42 + i, 50 + i, 10 * i, 20, 10, i, 10, 0});
+    /* Not measured, and one that failed. */
+    assert_int_equal(add("a/b/udp/l1", 9, RECORD_OK, 5, NAN, ""), 0);
+    assert_int_equal(add("a/b/udp/l1", 10, RECORD_TIMEOUT, 0, NAN, ""), 0);
+    struct report_quality_row *rows;
+    size_t n;
+    assert_int_equal(report_quality_rows(&set, &rows, &n), 0);
+    assert_int_equal(n, 4);
+    static const char *const want[][2] = {
+        {"a/b/udp/l1", "direct"}, {"a/b/udp/l1", "hairpin"}, {"a/b/relay/l1", "relay"}, {"a/b/udp/l2", "direct"}};
+    for (size_t i = 0; i < n; i++) {
+        assert_string_equal(rows[i].cell->name, want[i][0]);
+        assert_string_equal(rows[i].path, want[i][1]);
+    }
+    const struct report_quality_row *r = &rows[0];
+    assert_true(r->n == 3 && r->rtt.lo == 38 && r->rtt.mid == 43 && r->rtt.hi == 52);
+    /* The first has no throughput up: it is no 0 in the median. */
+    assert_true(r->up.n == 2 && r->up.lo == 10 && r->up.mid == 15 && r->up.hi == 20 && r->down.n == 3);
+    assert_true(r->sent[0] == 30 && r->lost[0] == 3 && r->sent[1] == 30 && r->lost[1] == 0);
+    assert_true(rows[1].n == 1 && rows[1].sent[0] == 100 && rows[1].lost[0] == 1);
+    free(rows);
+}
+
 /* ---- differences ----------------------------------------------------------------------------- */
 
 static struct report_cell *fill(const char *name, unsigned n, unsigned ok, uint64_t first_ns)
@@ -227,6 +273,7 @@ int main(void)
         cmocka_unit_test_teardown(reasons_beyond_the_last_are_other, teardown),
         cmocka_unit_test_teardown(an_outcome_that_says_it_all_is_not_said_twice, teardown),
         cmocka_unit_test_teardown(reads_options, teardown),
+        cmocka_unit_test_teardown(qualities_are_of_a_cell_and_a_kind_of_path, teardown),
         cmocka_unit_test_teardown(compares_independent_cells, teardown),
         cmocka_unit_test_teardown(pairs_only_what_both_have, teardown),
         cmocka_unit_test_teardown(adjusts_only_what_was_compared, teardown),
