@@ -30,9 +30,9 @@
 #define TICK_NS (5 * BASE_NS_PER_MS)
 /* At one go: others must get their turn. */
 #define BURST 256
-/* What the cap lets through at once: two ticks' worth, and a small burst. */
+/* What the cap lets through at once: two ticks' worth. */
 #define CAP_TICKS 2
-#define CAP_LEAST 16
+#define CAP_LEAST 2
 
 static uint8_t bulk[PEER_QUALITY_BULK_LEN];
 
