@@ -670,6 +670,7 @@ int campaign_cmd_report(int argc, char **argv);
 int campaign_cmd_compare(int argc, char **argv);
 int campaign_cmd_check(int argc, char **argv);
 int campaign_cmd_merge(int argc, char **argv);
+int campaign_cmd_brief(int argc, char **argv);
 int campaign_cmd_field(int argc, char **argv);
 
 #endif

@@ -11,7 +11,10 @@ static const char doc[] =
     "  bench check results/quick             one line a cell that is not as expected\n"
     "  bench check results/*                 every one of these folders\n"
     "\n"
-    "Where several lines match a cell, the last one rules; cells without a trial are not judged, and counted.\n"
+    "Where several lines match a cell, the last one rules; cells without a trial are not judged, and counted. A line "
+    "'= predicted' holds when the 99.9 % interval of what was measured contains the mean of what the trials' plans "
+    "predicted (0 for what they called infeasible). Of such a campaign it is also said how many 95 % intervals contain "
+    "it, which do not, and how many of those remain when so many comparisons are adjusted for.\n"
     "\n"
     "Exit status: 0 all is as expected, or nothing is expected; 1 usage or environment, a folder that cannot be read; "
     "2 a cell is not as expected.";
@@ -69,7 +72,7 @@ int report_check(FILE *out, const struct report_set *set, size_t run, size_t *ju
         const struct report_cell *c = &set->cells[i];
         const struct campaign_expect *e = c->run == run && c->n ? rule_of(&expects, c) : NULL;
         *judged += e != NULL;
-        if (!e || campaign_expect_holds(e, c->ok, c->n, report_predicted(&c->calibration)))
+        if (!e || campaign_expect_holds(e, c->ok, c->n, report_expected(c)))
             continue;
         fprintf(out, "not as expected: %s: %llu of %llu ok, but %s says %s\n", c->name, (unsigned long long)c->ok,
                 (unsigned long long)c->n, set->runs[run].name, e->text);
@@ -77,6 +80,66 @@ int report_check(FILE *out, const struct report_set *set, size_t run, size_t *ju
     }
     free(expects.list);
     return res < 0 ? res : violated;
+}
+
+int report_asked(const struct report_set *set, size_t run, struct report_predictions *predictions,
+                 char err[CAMPAIGN_ERROR_LEN])
+{
+    struct expects expects;
+    int res = read_expects(&set->runs[run], &expects, err);
+    predictions->asked = predictions->asked_inside = 0;
+    for (size_t i = 0; res == 0 && i < predictions->n; i++) {
+        struct report_prediction *p = &predictions->list[i];
+        const struct campaign_expect *e = rule_of(&expects, p->cell);
+        p->asked = e && e->op == CAMPAIGN_PREDICTED;
+        predictions->asked += p->asked;
+        predictions->asked_inside += p->asked && p->inside;
+    }
+    free(expects.list);
+    return res;
+}
+
+/* ---- predictions ----------------------------------------------------------------------------- */
+
+static void print_outside(const struct report_prediction *p)
+{
+    const struct report_cell *c = p->cell;
+    char score[48];
+    snprintf(score, sizeof(score), "%llu/%llu", (unsigned long long)c->ok, (unsigned long long)c->n);
+    printf("%9s  %5.1f %%  %5.1f - %5.1f %%  %6.2f %%  %8.2g  %8.2g  %-3s  %s\n", score,
+           100 * (double)c->ok / (double)c->n, 100 * p->interval.lo, 100 * p->interval.hi, 100 * p->predicted, p->p,
+           p->p_holm, p->asked ? "yes" : "no", c->name);
+}
+
+/* Only where a campaign asks for it: others' plans may predict for techniques that do not follow them. */
+static void print_predictions(const struct report_run *run, const struct report_predictions *p)
+{
+    if (!p->asked)
+        return;
+    if (p->inside < p->n)
+        printf("outside of their prediction:\n%9s  %7s  %15s  %8s  %8s  %8s  %-3s  %s\n", "ok/trials", "rate",
+               "95 % interval", "predict.", "p", "p (Holm)", "asked", "cell");
+    for (size_t i = 0; i < p->n; i++)
+        if (!p->list[i].inside)
+            print_outside(&p->list[i]);
+    printf("%s: as predicted: %zu of %zu cells (%.1f %%) that are expected to be, %zu of %zu (%.1f %%) of all with a "
+           "prediction; of %zu true predictions up to %.0f lie outside of a 95 %% interval by chance; %zu remain "
+           "outside after Holm's adjustment, %zu after Benjamini and Hochberg's\n",
+           run->dir, p->asked_inside, p->asked, 100 * (double)p->asked_inside / (double)p->asked, p->inside, p->n,
+           100 * (double)p->inside / (double)p->n, p->n, 0.05 * (double)p->n, p->holm, p->bh);
+    if (p->untried)
+        printf("%s: %zu further cells were called infeasible in every trial, and not tried\n", run->dir, p->untried);
+}
+
+static int check_predictions(const struct report_set *set, size_t run, char err[CAMPAIGN_ERROR_LEN])
+{
+    struct report_predictions p;
+    int res = report_predictions(set, run, &p);
+    res = res < 0 ? campaign_fail(res, err, "no memory") : report_asked(set, run, &p, err);
+    if (res == 0)
+        print_predictions(&set->runs[run], &p);
+    free(p.list);
+    return res;
 }
 
 /* ---- the command ----------------------------------------------------------------------------- */
@@ -111,9 +174,10 @@ static int check_run(struct report_set *set, size_t run)
     char err[CAMPAIGN_ERROR_LEN];
     size_t judged, cells = 0, empty = 0;
     int violated = report_check(stdout, set, run, &judged, err);
-    if (violated < 0) {
+    int res = violated < 0 ? violated : check_predictions(set, run, err);
+    if (res < 0) {
         base_error("%s", err);
-        return violated;
+        return res;
     }
     for (size_t i = 0; i < set->n; i++) {
         cells += set->cells[i].run == run;

@@ -17,6 +17,7 @@ static const struct {
     {"compare", campaign_cmd_compare, "two runs, or two techniques of one: differences with intervals"},
     {"check", campaign_cmd_check, "recorded results against what their campaign expects"},
     {"merge", campaign_cmd_merge, "one folder of results out of a campaign's shards"},
+    {"brief", campaign_cmd_brief, "records without the details of their successes, for keeping"},
     {"field", campaign_cmd_field, "a campaign between two real lines: its steps, and its results"},
 };
 

@@ -1,12 +1,14 @@
 /*
  * What `bench report`, `compare` and `check` make of recorded results. Reading and preparing is apart from drawing:
  *
- *   report_read.c     folders of results -> struct report_set, one line of trials.jsonl at a time
+ *   report_lines.c, report_read.c    folders of results -> struct report_set, one line of trials.jsonl at a time
  *   report_cells.c    finding cells, what was seen of each, orders of names (pure)
  *   report_compare.c  differences between two lists of cells (pure)
+ *   report_predictions.c  cells beside what their plans predicted (pure)
+ *   report_pairings.c which technique stands beside which (pure)
  *   report_plots.c    which plots there are, and their data     report_shapes.c  curves, bins, bars (pure)
  *   report_quality.c  how good paths were: rows (pure), table, plots
- *   report_draw.c     gnuplot                                   report_html.c    the page
+ *   report_draw.c     gnuplot                                   report_html.c, report_page.c    the page
  *
  * A trial costs a few bits and a success 8 bytes: what is recorded about it is read once and forgotten.
  */
@@ -15,12 +17,15 @@
 
 #include "bench/campaign/campaign.h"
 
-#define REPORT_MAX_RUNS 16
+#define REPORT_MAX_RUNS   16
+#define REPORT_MAX_BESIDE 32
 /* Ways to fail that are told apart, by outcome and by what the peers say of it; the last stands for all others. */
 #define REPORT_REASONS    16
 #define REPORT_REASON_LEN 48
 #define REPORT_PART_LEN   96
 #define REPORT_MAX_CELLS  65536
+/* Of adjusted p-values: what is at most that differs. */
+#define REPORT_ALPHA 0.05
 
 /* One folder. */
 struct report_run {
@@ -63,6 +68,8 @@ struct report_set {
     size_t slots;
     char reasons[REPORT_REASONS][REPORT_REASON_LEN];
     size_t n_reasons;
+    const char *beside[REPORT_MAX_BESIDE][2]; /* techniques to compare, as asked for; none: TCP with UDP by position */
+    size_t n_beside;
 };
 
 /* ---- cells (report_cells.c; pure) ------------------------------------------------------------ */
@@ -77,6 +84,8 @@ void report_cell_name_parts(struct report_cell *cell, const char *label);
 /* Counts a trial; why = "" where the peers did not say. 0, -EEXIST (it is there already), -ERANGE (its number), or
  * -ENOMEM. */
 int report_cell_add(struct report_set *set, struct report_cell *cell, const struct record_view *view, const char *why);
+/* Puts the ways to fail into an order that does not depend on that of the trials. */
+void report_reasons_sort(struct report_set *set);
 bool report_cell_bit(const uint8_t *bits, uint64_t n, uint64_t trial);
 void report_set_free(struct report_set *set);
 
@@ -88,10 +97,15 @@ bool report_is_control(const struct report_cell *cell);
 /* What is behind `--name` in a technique's options; 0 = nothing. */
 uint64_t report_option(const char *options, const char *name);
 
-/* ---- reading (report_read.c) ----------------------------------------------------------------- */
+/* ---- reading (report_lines.c, report_read.c) ------------------------------------------------- */
 
-/* Adds a folder's run.json and trials to the set. 0, or -errno with err filled; -EPROTONOSUPPORT for a newer schema. A
- * last line that a kill tore does not count, and is said on stderr. */
+/* One line without its end, which is '\0'. 0 to go on, or -errno with err filled. */
+typedef int report_line_fn(void *user, const char *line, size_t len, char err[CAMPAIGN_ERROR_LEN]);
+/* All lines of dir's trials.jsonl, .gz, .xz or .zst: the first of them that is there. A last line that a kill tore does
+ * not count, and is said on stderr. 0, or -errno with err filled. */
+int report_lines(const char *dir, report_line_fn *take, void *user, char err[CAMPAIGN_ERROR_LEN]);
+
+/* Adds a folder's run.json and trials to the set. 0, or -errno with err filled; -EPROTONOSUPPORT for a newer schema. */
 int report_read(struct report_set *set, const char *dir, char err[CAMPAIGN_ERROR_LEN]);
 
 /* ---- comparing (report_compare.c; pure) ------------------------------------------------------ */
@@ -110,7 +124,7 @@ struct report_difference {
     struct record_pairs pairs;
     double diff; /* success of a minus that of b */
     struct record_interval interval;
-    double p, p_holm;
+    double p, p_holm, p_bh;
     struct report_latency la, lb;
     double median_diff;              /* ns, a minus b; NAN: one of them has no success */
     struct record_interval median_i; /* ns; infinite where the samples are too small */
@@ -119,14 +133,55 @@ struct report_difference {
 
 /* Fills all but the adjusted p-values; sorts latencies. Paired: by the trials' numbers. */
 void report_compare(struct report_cell *a, struct report_cell *b, bool paired, struct report_difference *out);
-/* Holm's adjustment over all of them: one family of success rates, one of latencies. 0, or -ENOMEM. */
+/* Holm's adjustment over all of them: one family of success rates, one of latencies; of the rates also Benjamini and
+ * Hochberg's. 0, or -ENOMEM. */
 int report_adjust(struct report_difference *list, size_t n);
+
+/* What many comparisons come to. */
+struct report_counts {
+    size_t n;            /* with trials on both sides */
+    size_t above, below; /* the interval lies above 0, below it */
+    size_t holm, bh;     /* that differ after the adjustment */
+};
+struct report_counts report_count(const struct report_difference *list, size_t n);
+/* A technique that no cell has is a mistake: said on stderr, with those that there are. 0, or -ENOENT. */
+int report_check_label(const struct report_set *set, const char *label);
+/* Splits "X,Y" in place. False: it is not of that form. */
+bool report_split_labels(char *arg, const char *out[2]);
+
+/* ---- predictions (report_predictions.c; pure) ------------------------------------------------ */
+
+/* The mean of what the plans of all trials said, those that they called infeasible at 0: they were not tried, so none
+ * of them can succeed. NAN: no plan said anything. */
+double report_expected(const struct report_cell *cell);
+
+struct report_prediction {
+    const struct report_cell *cell;
+    double predicted;                /* report_expected() */
+    struct record_interval interval; /* Wilson's, 95 %, of what was measured */
+    bool inside;                     /* it holds the prediction */
+    bool asked;                      /* the campaign expects the cell to be as predicted (report_asked()) */
+    double p, p_holm, p_bh; /* of "each trial succeeds with that probability", exact; trials whose predictions differ
+                               vary less, so it errs to the large side */
+};
+struct report_predictions {
+    struct report_prediction *list; /* the least likely first; the caller frees it */
+    size_t n, inside;
+    size_t holm, bh; /* that remain outside after the adjustment */
+    size_t untried;  /* cells where every plan said infeasible: nothing to judge */
+    size_t asked, asked_inside;
+};
+/* Of a run's cells in which a plan predicted anything and was tried. 0, or -ENOMEM; out->list may be set either way. */
+int report_predictions(const struct report_set *set, size_t run, struct report_predictions *out);
 
 /* ---- expectations (cmd_check.c) -------------------------------------------------------------- */
 
 /* One line on `out` for each cell that its run's campaign expected otherwise; how many. -errno with err filled when the
  * run's expectations cannot be read. */
 int report_check(FILE *out, const struct report_set *set, size_t run, size_t *judged, char err[CAMPAIGN_ERROR_LEN]);
+/* Marks and counts the cells that the run's campaign expects to be as predicted. 0, or -errno with err filled. */
+int report_asked(const struct report_set *set, size_t run, struct report_predictions *predictions,
+                 char err[CAMPAIGN_ERROR_LEN]);
 
 /* ---- shapes (report_shapes.c; pure) ---------------------------------------------------------- */
 
@@ -137,6 +192,9 @@ void report_plain(const char *text, size_t most, char *out, size_t cap);
 void report_file_part(const char *text, char *out, size_t cap);
 /* A rate for a small field: "0", "<1", "37", ">99", "100"; "" for no trials. */
 void report_percent(uint64_t ok, uint64_t n, char out[8]);
+
+/* A time for a small field: "<1", "61", "980", "1.2s", "15s". */
+void report_ms(double ms, char out[8]);
 
 /* Names in the order in which they came first. */
 struct report_names {
@@ -198,7 +256,7 @@ struct report_figure {
     const char *group;      /* a heading over it and what follows; NULL: none */
     unsigned pair;          /* 1: stands beside the one that follows, which has 2 */
     bool wide;              /* a large matrix: two of them share the page's width */
-    char caption[256];      /* plain text */
+    char caption[512];      /* plain text */
 };
 
 struct report_figures {

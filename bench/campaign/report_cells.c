@@ -190,6 +190,31 @@ static size_t reason_of(struct report_set *set, enum record_outcome outcome, con
     return set->n_reasons++;
 }
 
+static int by_name(const void *x, const void *y, void *names)
+{
+    char(*list)[REPORT_REASON_LEN] = names;
+    return strcmp(list[*(const size_t *)x], list[*(const size_t *)y]);
+}
+
+void report_reasons_sort(struct report_set *set)
+{
+    /* "other" stays last. */
+    size_t n = set->n_reasons < REPORT_REASONS ? set->n_reasons : REPORT_REASONS - 1, order[REPORT_REASONS];
+    char names[REPORT_REASONS][REPORT_REASON_LEN];
+    uint64_t counts[REPORT_REASONS];
+    for (size_t i = 0; i < n; i++)
+        order[i] = i;
+    qsort_r(order, n, sizeof(*order), by_name, set->reasons);
+    memcpy(names, set->reasons, sizeof(names));
+    for (size_t i = 0; i < n; i++)
+        memcpy(set->reasons[i], names[order[i]], sizeof(names[i]));
+    for (size_t c = 0; c < set->n; c++) {
+        memcpy(counts, set->cells[c].reasons, sizeof(counts));
+        for (size_t i = 0; i < n; i++)
+            set->cells[c].reasons[i] = counts[order[i]];
+    }
+}
+
 int report_cell_add(struct report_set *set, struct report_cell *cell, const struct record_view *view, const char *why)
 {
     if (view->trial >= CAMPAIGN_MAX_TRIALS)

@@ -62,7 +62,7 @@ static struct record_pairs pair_up(const struct report_cell *a, const struct rep
 
 void report_compare(struct report_cell *a, struct report_cell *b, bool paired, struct report_difference *out)
 {
-    *out = (struct report_difference){.a = a, .b = b, .paired = paired, .p_holm = NAN};
+    *out = (struct report_difference){.a = a, .b = b, .paired = paired, .p_holm = NAN, .p_bh = NAN};
     out->diff = a->n && b->n ? (double)a->ok / (double)a->n - (double)b->ok / (double)b->n : NAN;
     if (paired) {
         struct record_pairs *p = &out->pairs;
@@ -78,32 +78,57 @@ void report_compare(struct report_cell *a, struct report_cell *b, bool paired, s
     compare_latencies(out);
 }
 
+/* Of what there is: NAN stays NAN, and does not count. */
+static int adjust(double *p, size_t n, void (*method)(const double *, double *, size_t))
+{
+    double *there = calloc(2 * n + 1, sizeof(*there)), *adjusted = there ? there + n : NULL;
+    size_t m = 0;
+    if (!there)
+        return -ENOMEM;
+    for (size_t i = 0; i < n; i++)
+        if (!isnan(p[i]))
+            there[m++] = p[i];
+    method(there, adjusted, m);
+    m = 0;
+    for (size_t i = 0; i < n; i++)
+        if (!isnan(p[i]))
+            p[i] = adjusted[m++];
+    free(there);
+    return 0;
+}
+
 int report_adjust(struct report_difference *list, size_t n)
 {
-    double *p = calloc(n + 1, sizeof(*p)), *adjusted = calloc(n + 1, sizeof(*adjusted));
-    size_t *at = calloc(n + 1, sizeof(*at)), m = 0;
-    int res = p && adjusted && at ? 0 : -ENOMEM;
-    for (size_t i = 0; res == 0 && i < n; i++)
-        if (!isnan(list[i].diff)) {
-            at[m] = i;
-            p[m++] = list[i].p;
-        }
-    if (res == 0)
-        record_holm(p, adjusted, m);
-    for (size_t i = 0; res == 0 && i < m; i++)
-        list[at[i]].p_holm = adjusted[i];
-    m = 0;
-    for (size_t i = 0; res == 0 && i < n; i++)
-        if (!isnan(list[i].ks_p)) {
-            at[m] = i;
-            p[m++] = list[i].ks_p;
-        }
-    if (res == 0)
-        record_holm(p, adjusted, m);
-    for (size_t i = 0; res == 0 && i < m; i++)
-        list[at[i]].ks_p_holm = adjusted[i];
-    free(p);
-    free(adjusted);
-    free(at);
+    double *holm = calloc(3 * n + 1, sizeof(*holm)), *bh = holm ? holm + n : NULL, *ks = holm ? bh + n : NULL;
+    if (!holm)
+        return -ENOMEM;
+    for (size_t i = 0; i < n; i++) {
+        holm[i] = bh[i] = isnan(list[i].diff) ? (double)NAN : list[i].p;
+        ks[i] = list[i].ks_p;
+    }
+    int res = adjust(holm, n, record_holm);
+    res = res < 0 ? res : adjust(bh, n, record_benjamini_hochberg);
+    res = res < 0 ? res : adjust(ks, n, record_holm);
+    for (size_t i = 0; res == 0 && i < n; i++) {
+        list[i].p_holm = holm[i];
+        list[i].p_bh = bh[i];
+        list[i].ks_p_holm = ks[i];
+    }
+    free(holm);
     return res;
+}
+
+struct report_counts report_count(const struct report_difference *list, size_t n)
+{
+    struct report_counts c = {0};
+    for (size_t i = 0; i < n; i++) {
+        if (isnan(list[i].diff))
+            continue;
+        c.n++;
+        c.above += list[i].interval.lo > 0;
+        c.below += list[i].interval.hi < 0;
+        c.holm += list[i].p_holm <= REPORT_ALPHA;
+        c.bh += list[i].p_bh <= REPORT_ALPHA;
+    }
+    return c;
 }

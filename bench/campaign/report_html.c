@@ -7,16 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bench/campaign/report.h"
-
-struct page {
-    FILE *out;
-    struct report_set *set;
-    const struct report_figures *figures;
-    const char *dir;
-    char *err;
-    int error;
-};
+#include "bench/campaign/report_page.h"
+#include "bench/campaign/report_plots.h"
 
 /* ---- text ------------------------------------------------------------------------------------ */
 
@@ -55,7 +47,7 @@ void report_html_text(FILE *out, const char *text)
 }
 
 /* Printed, then escaped. */
-__attribute__((format(printf, 2, 3))) static void text(struct page *p, const char *fmt, ...)
+void report_page_text(struct report_page *p, const char *fmt, ...)
 {
     char buf[1024];
     va_list args;
@@ -65,27 +57,24 @@ __attribute__((format(printf, 2, 3))) static void text(struct page *p, const cha
     report_html_text(p->out, buf);
 }
 
-static void raw(struct page *p, const char *markup)
+void report_page_raw(struct report_page *p, const char *markup)
 {
     fputs(markup, p->out);
 }
 
-__attribute__((format(printf, 3, 4))) static void cell(struct page *p, const char *open, const char *fmt, ...)
+void report_page_cell(struct report_page *p, const char *open, const char *fmt, ...)
 {
     char buf[1024];
     va_list args;
     va_start(args, fmt);
     vsnprintf(buf, sizeof(buf), fmt, args);
     va_end(args);
-    raw(p, open);
+    report_page_raw(p, open);
     report_html_text(p->out, buf);
-    raw(p, "</td>");
+    report_page_raw(p, "</td>");
 }
 
-#define TD  "<td>"
-#define NUM "<td class=\"n\">"
-
-static FILE *open_part(struct page *p, const char *name)
+static FILE *open_part(struct report_page *p, const char *name)
 {
     char path[PATH_MAX];
     bool fits = (size_t)snprintf(path, sizeof(path), "%s/report/%s", campaign_data_dir(), name) < sizeof(path);
@@ -115,7 +104,7 @@ static void replace(char *line, size_t cap, const char *from, const char *to)
  * gnuplot's SVG becomes part of the page: black is the page's ink, the white ground goes, and the names of its symbols
  * and patterns, which every plot has alike, become the plot's own.
  */
-static void inline_line(struct page *p, char *line, size_t cap, size_t number)
+static void inline_line(struct report_page *p, char *line, size_t cap, size_t number)
 {
     char to[64];
     if (strncmp(line, "<rect x=\"0\" y=\"0\"", 17) == 0 || strncmp(line, "<desc>", 6) == 0 ||
@@ -136,7 +125,7 @@ static void inline_line(struct page *p, char *line, size_t cap, size_t number)
     fputs(line, p->out);
 }
 
-static void inline_svg(struct page *p, size_t number)
+static void inline_svg(struct report_page *p, size_t number)
 {
     const struct report_figure *f = &p->figures->list[number];
     char path[PATH_MAX], line[16384];
@@ -152,9 +141,9 @@ static void inline_svg(struct page *p, size_t number)
     while (fgets(line, sizeof(line) / 2, in)) {
         if (!begun && strncmp(line, "<svg", 4) == 0) {
             begun = true;
-            raw(p, "<svg role=\"img\" aria-label=\"");
+            report_page_raw(p, "<svg role=\"img\" aria-label=\"");
             report_html_text(p->out, *f->caption ? f->caption : f->id);
-            raw(p, "\"\n");
+            report_page_raw(p, "\"\n");
         } else if (begun) {
             inline_line(p, line, sizeof(line), number);
         }
@@ -162,18 +151,18 @@ static void inline_svg(struct page *p, size_t number)
     fclose(in);
 }
 
-static void put_group(struct page *p, const char *group, bool first)
+static void put_group(struct report_page *p, const char *group, bool first)
 {
-    raw(p, first ? "" : "</div>\n");
+    report_page_raw(p, first ? "" : "</div>\n");
     if (group) {
-        raw(p, "<h3>");
-        text(p, "%s", group);
-        raw(p, "</h3>\n");
+        report_page_raw(p, "<h3>");
+        report_page_text(p, "%s", group);
+        report_page_raw(p, "</h3>\n");
     }
-    raw(p, "<div class=\"figures\">\n");
+    report_page_raw(p, "<div class=\"figures\">\n");
 }
 
-static void put_figures(struct page *p, enum report_section section, const char *none)
+static void put_figures(struct report_page *p, enum report_section section, const char *none)
 {
     const char *group = NULL;
     size_t n = 0;
@@ -185,59 +174,60 @@ static void put_figures(struct page *p, enum report_section section, const char 
             put_group(p, f->group, n == 0);
         group = f->group;
         n++;
-        raw(p, f->pair != 1 ? "" : f->wide ? "<div class=\"pair wide\">" : "<div class=\"pair\">");
-        raw(p, f->wide ? "<figure class=\"wide\">\n" : "<figure>\n");
+        report_page_raw(p, f->pair != 1 ? "" : f->wide ? "<div class=\"pair wide\">" : "<div class=\"pair\">");
+        report_page_raw(p, f->wide ? "<figure class=\"wide\">\n" : "<figure>\n");
         inline_svg(p, i);
-        raw(p, "<figcaption>");
-        text(p, "%s", f->caption);
-        raw(p, *f->caption ? " &middot; plots/" : "plots/");
-        text(p, "%s.svg", f->id);
-        raw(p, f->pair == 2 ? "</figcaption>\n</figure></div>\n" : "</figcaption>\n</figure>\n");
+        report_page_raw(p, "<figcaption>");
+        report_page_text(p, "%s", f->caption);
+        report_page_raw(p, *f->caption ? " &middot; plots/" : "plots/");
+        report_page_text(p, "%s.svg", f->id);
+        report_page_raw(p, f->pair == 2 ? "</figcaption>\n</figure></div>\n" : "</figcaption>\n</figure>\n");
     }
-    raw(p, n ? "</div>\n" : "<p>");
+    report_page_raw(p, n ? "</div>\n" : "<p>");
     if (!n)
-        text(p, "%s", none);
-    raw(p, n ? "" : "</p>\n");
+        report_page_text(p, "%s", none);
+    report_page_raw(p, n ? "" : "</p>\n");
 }
 
-static void put_success(struct page *p)
+static void put_success(struct report_page *p)
 {
     put_figures(p, REPORT_SUCCESS, "No trial was recorded.");
     if (p->figures->left_out) {
-        raw(p, "<p class=\"bad\">");
-        text(p, "%zu plots more than the %d of one report were left out.", p->figures->left_out, REPORT_MAX_FIGURES);
-        raw(p, "</p>\n");
+        report_page_raw(p, "<p class=\"bad\">");
+        report_page_text(p, "%zu plots more than the %d of one report were left out.", p->figures->left_out,
+                         REPORT_MAX_FIGURES);
+        report_page_raw(p, "</p>\n");
     }
 }
 
-static void put_difference(struct page *p)
+static void put_difference(struct report_page *p)
 {
-    put_figures(p, REPORT_DIFFERENCE,
-                "This campaign has no technique over TCP beside one over UDP (the first of each is compared, then the "
-                "second, and so on).");
+    report_page_pairings(p);
+    put_figures(p, REPORT_DIFFERENCE, "No NAT pair was measured with both.");
 }
 
-static void put_latency(struct page *p)
+static void put_latency(struct report_page *p)
 {
     put_figures(p, REPORT_LATENCY, "No trial succeeded.");
 }
 
-static void put_failures(struct page *p)
+static void put_failures(struct report_page *p)
 {
     put_figures(p, REPORT_FAILURES, "No trial was recorded.");
 }
 
-static void put_budget(struct page *p)
+static void put_budget(struct report_page *p)
 {
     put_figures(p, REPORT_BUDGET, "This campaign does not vary the budget (technique options --holes and --probes).");
 }
 
-static void put_calibration(struct page *p)
+static void put_calibration(struct report_page *p)
 {
     put_figures(p, REPORT_CALIBRATION, "No plan predicted a probability: plain techniques do not.");
+    report_page_predictions(p);
 }
 
-static void put_quality(struct page *p)
+static void put_quality(struct report_page *p)
 {
     int n = report_quality_table(p->out, p->set);
     if (n < 0)
@@ -248,16 +238,16 @@ static void put_quality(struct page *p)
 
 /* ---- numbers --------------------------------------------------------------------------------- */
 
-static void put_title(struct page *p)
+static void put_title(struct report_page *p)
 {
     const json_t *campaign = json_object_get(p->set->runs[0].json, "campaign");
     const char *name = json_string_value(json_object_get(campaign, "name"));
-    text(p, "punchbench: %.100s", name ? name : p->set->runs[0].name);
+    report_page_text(p, "punchbench: %.100s", name ? name : p->set->runs[0].name);
     for (size_t i = 1; i < p->set->n_runs; i++)
-        text(p, ", %.100s", p->set->runs[i].name);
+        report_page_text(p, ", %.100s", p->set->runs[i].name);
 }
 
-static void put_style(struct page *p)
+static void put_style(struct report_page *p)
 {
     FILE *in = open_part(p, "style.css");
     int c;
@@ -267,39 +257,7 @@ static void put_style(struct page *p)
         fclose(in);
 }
 
-static void put_checks(struct page *p)
-{
-    char *lines = NULL, err[CAMPAIGN_ERROR_LEN];
-    size_t len = 0, judged, all = 0;
-    FILE *mem = open_memstream(&lines, &len);
-    int violated = 0;
-    if (!mem)
-        return;
-    for (size_t i = 0; i < p->set->n_runs && violated >= 0; i++) {
-        int n = report_check(mem, p->set, i, &judged, err);
-        all += judged;
-        violated = n < 0 ? n : violated + n;
-    }
-    fclose(mem);
-    if (violated < 0) {
-        raw(p, "<p class=\"bad\">");
-        text(p, "%s", err);
-        raw(p, "</p>\n");
-    } else if (violated > 0) {
-        raw(p, "<p class=\"bad\">");
-        text(p, "%d of %zu cells with an expectation are not as expected:", violated, all);
-        raw(p, "</p>\n<pre>");
-        text(p, "%.900s%s", lines, len > 900 ? "...\nall of them: bench check" : "");
-        raw(p, "</pre>\n");
-    } else if (all) {
-        raw(p, "<p>");
-        text(p, "All %zu cells with an expectation are as expected.", all);
-        raw(p, "</p>\n");
-    }
-    free(lines);
-}
-
-static void put_summary(struct page *p)
+static void put_summary(struct report_page *p)
 {
     uint64_t trials = 0, ok = 0;
     size_t empty = 0;
@@ -308,99 +266,145 @@ static void put_summary(struct page *p)
         ok += p->set->cells[i].ok;
         empty += !p->set->cells[i].n;
     }
-    raw(p, "<p>");
-    text(p, "%llu trials in %zu cells (NAT pair, technique, link), %llu of them ok.", (unsigned long long)trials,
-         p->set->n, (unsigned long long)ok);
+    report_page_raw(p, "<p>");
+    report_page_text(p, "%llu trials in %zu cells (NAT pair, technique, link), %llu of them ok.",
+                     (unsigned long long)trials, p->set->n, (unsigned long long)ok);
     if (empty)
-        text(p, " %zu cells have no trial yet.", empty);
-    raw(p, "</p>\n");
-    put_checks(p);
+        report_page_text(p, " %zu cells have no trial yet.", empty);
+    report_page_raw(p, "</p>\n");
+    report_page_checks(p);
 }
 
-static void put_ms(struct page *p, uint64_t ns, bool known)
+static void put_ms(struct report_page *p, uint64_t ns, bool known)
 {
     if (known)
-        cell(p, NUM, "%.1f", (double)ns / 1e6);
+        report_page_cell(p, NUM, "%.1f", (double)ns / 1e6);
     else
-        cell(p, NUM, "-");
+        report_page_cell(p, NUM, "-");
 }
 
-static void put_median(struct page *p, struct report_cell *c)
+static void put_median(struct report_page *p, struct report_cell *c)
 {
     struct report_latency l = report_latency(c);
     char lo[24] = "?", hi[24] = "?";
     if (!l.n) {
-        raw(p, NUM "-</td>" NUM "-</td>");
+        report_page_raw(p, NUM "-</td>" NUM "-</td>");
         return;
     }
     if (l.lo)
         snprintf(lo, sizeof(lo), "%.1f", (double)l.lo / 1e6);
     if (l.hi)
         snprintf(hi, sizeof(hi), "%.1f", (double)l.hi / 1e6);
-    cell(p, NUM, "%.1f [%s, %s]", (double)l.median / 1e6, lo, hi);
+    report_page_cell(p, NUM, "%.1f [%s, %s]", (double)l.median / 1e6, lo, hi);
     put_ms(p, record_quantile(c->connect_ns, c->n_connect, 0.99), true);
 }
 
-static void put_reasons(struct page *p, const struct report_cell *c)
+static void put_reasons(struct report_page *p, const struct report_cell *c)
 {
-    raw(p, TD);
+    report_page_raw(p, TD);
     bool any = false;
     for (size_t r = 0; r < p->set->n_reasons; r++)
         if (c->reasons[r]) {
-            text(p, "%s%llu %s", any ? ", " : "", (unsigned long long)c->reasons[r], p->set->reasons[r]);
+            report_page_text(p, "%s%llu %s", any ? ", " : "", (unsigned long long)c->reasons[r], p->set->reasons[r]);
             any = true;
         }
-    raw(p, "</td>");
+    report_page_raw(p, "</td>");
 }
 
-static void put_row(struct page *p, struct report_cell *c)
+static void put_row(struct report_page *p, struct report_cell *c)
 {
     struct record_interval w = record_wilson(c->ok, c->n, RECORD_Z95);
     char place[2 * REPORT_PART_LEN + 8];
     report_place(p->set, c, place, sizeof(place));
-    raw(p, "<tr>");
-    cell(p, TD, "%s", c->nat_a);
-    cell(p, TD, "%s", c->nat_b);
-    cell(p, TD, "%s", c->label);
-    cell(p, TD, "%s", place);
-    cell(p, NUM, "%llu/%llu", (unsigned long long)c->ok, (unsigned long long)c->n);
+    report_page_raw(p, "<tr>");
+    report_page_cell(p, TD, "%s", c->nat_a);
+    report_page_cell(p, TD, "%s", c->nat_b);
+    report_page_cell(p, TD, "%s", c->label);
+    report_page_cell(p, TD, "%s", place);
+    report_page_cell(p, NUM, "%llu/%llu", (unsigned long long)c->ok, (unsigned long long)c->n);
     if (c->n)
-        cell(p, NUM, "%.1f [%.1f, %.1f]", 100 * (double)c->ok / (double)c->n, 100 * w.lo, 100 * w.hi);
+        report_page_cell(p, NUM, "%.1f [%.1f, %.1f]", 100 * (double)c->ok / (double)c->n, 100 * w.lo, 100 * w.hi);
     else
-        cell(p, NUM, "-");
+        report_page_cell(p, NUM, "-");
     if (c->calibration.n)
-        cell(p, NUM, "%.1f", 100 * report_predicted(&c->calibration));
+        report_page_cell(p, NUM, "%.1f", 100 * report_predicted(&c->calibration));
     else
-        cell(p, NUM, "-");
+        report_page_cell(p, NUM, "-");
     put_median(p, c);
     put_reasons(p, c);
-    raw(p, "</tr>\n");
+    report_page_raw(p, "</tr>\n");
 }
 
 /* More make a page that no browser likes; summary.csv has them all. */
 #define ROWS_MAX 5000
 
-static void put_cells(struct page *p)
+static void put_table_head(struct report_page *p)
 {
-    size_t n = p->set->n < ROWS_MAX ? p->set->n : ROWS_MAX;
-    raw(p, n <= 60 ? "<details open><summary>" : "<details><summary>");
-    text(p, "%zu cells", p->set->n);
-    if (n < p->set->n)
-        text(p, ", the first %zu of them; summary.csv has all", n);
-    raw(p,
+    report_page_raw(
+        p,
         "</summary>\n<div class=\"table\"><table><thead><tr><th>NAT a</th><th>NAT b</th><th>technique</th><th>link</th>"
         "<th class=\"n\">ok/trials</th><th class=\"n\">success, % [95 %, Wilson]</th><th class=\"n\">predicted, %</th>"
         "<th class=\"n\">median, ms [95 %]</th><th class=\"n\">p99, ms</th><th>failures</th></tr></thead>\n<tbody>\n");
-    for (size_t i = 0; i < n; i++)
+}
+
+static void put_all_cells(struct report_page *p)
+{
+    report_page_raw(p, "<details open><summary>");
+    report_page_text(p, "%zu cells", p->set->n);
+    put_table_head(p);
+    for (size_t i = 0; i < p->set->n; i++)
         put_row(p, &p->set->cells[i]);
-    raw(p, "</tbody></table></div></details>\n");
+    report_page_raw(p, "</tbody></table></div></details>\n");
+}
+
+/* A table a technique and link, of the cells among the first `n`. */
+static void put_panel(struct report_page *p, const struct report_cell *kind, size_t n)
+{
+    char place[2 * REPORT_PART_LEN + 8];
+    size_t cells = 0;
+    for (size_t i = 0; i < n; i++)
+        cells += report_same_panel(&p->set->cells[i], kind);
+    report_place(p->set, kind, place, sizeof(place));
+    report_page_raw(p, "<details><summary>");
+    report_page_text(p, "%s, %s: %zu cells", kind->label, place, cells);
+    put_table_head(p);
+    for (size_t i = 0; i < n; i++)
+        if (report_same_panel(&p->set->cells[i], kind))
+            put_row(p, &p->set->cells[i]);
+    report_page_raw(p, "</tbody></table></div></details>\n");
+}
+
+/* More are folded away. More than the other make a page that no browser likes; summary.csv has them all. */
+#define ROWS_OPEN 60
+#define ROWS_MAX  5000
+
+static void put_cells(struct report_page *p)
+{
+    struct report_kinds k;
+    size_t n = p->set->n < ROWS_MAX ? p->set->n : ROWS_MAX;
+    if (p->set->n <= ROWS_OPEN) {
+        put_all_cells(p);
+        return;
+    }
+    if (report_kinds_find(p->set, report_same_panel, NULL, &k) < 0)
+        return;
+    if (n < p->set->n) {
+        report_page_raw(p, "<p>");
+        report_page_text(p, "Of %zu cells the first %zu; summary.csv has all.", p->set->n, n);
+        report_page_raw(p, "</p>\n");
+    }
+    for (size_t i = 0; i < k.n; i++)
+        if (k.list[i] < p->set->cells + n)
+            put_panel(p, k.list[i], n);
+    free(k.list);
 }
 
 /* ---- beside the literature ------------------------------------------------------------------- */
 
-static void put_ours(struct page *p)
+static void put_ours(struct report_page *p)
 {
-    raw(p,
+    report_page_raw(
+        p,
         "<h3>Ours: attempts by pairs of peers, in this report's NAT pairs, unweighted</h3>\n<p class=\"soft\">A trial "
         "is one "
         "attempt of one technique; it counts whatever the NATs are, and no market share weighs them. An average over "
@@ -427,18 +431,18 @@ static void put_ours(struct page *p)
         struct record_interval w = record_wilson(ok, n, RECORD_Z95);
         char place[2 * REPORT_PART_LEN + 8];
         report_place(p->set, c, place, sizeof(place));
-        raw(p, "<tr>");
-        cell(p, TD, "%s", c->label);
-        cell(p, TD, "%s", place);
-        cell(p, NUM, "%llu/%llu", (unsigned long long)ok, (unsigned long long)n);
-        cell(p, NUM, "%.1f [%.1f, %.1f]", 100 * (double)ok / (double)n, 100 * w.lo, 100 * w.hi);
-        raw(p, "</tr>\n");
+        report_page_raw(p, "<tr>");
+        report_page_cell(p, TD, "%s", c->label);
+        report_page_cell(p, TD, "%s", place);
+        report_page_cell(p, NUM, "%llu/%llu", (unsigned long long)ok, (unsigned long long)n);
+        report_page_cell(p, NUM, "%.1f [%.1f, %.1f]", 100 * (double)ok / (double)n, 100 * w.lo, 100 * w.hi);
+        report_page_raw(p, "</tr>\n");
     }
-    raw(p, "</tbody></table></div>\n");
+    report_page_raw(p, "</tbody></table></div>\n");
 }
 
 /* A line: what is counted, the source, its number, of what; separated by tabs, grouped by the first. */
-static void put_theirs(struct page *p, FILE *in)
+static void put_theirs(struct report_page *p, FILE *in)
 {
     char line[2048], kind[128] = "";
     bool open = false;
@@ -450,23 +454,24 @@ static void put_theirs(struct page *p, FILE *in)
         if (!field[3])
             continue;
         if (strcmp(kind, field[0]) != 0) {
-            raw(p, open ? "</tbody></table></div>\n<h3>" : "<h3>");
+            report_page_raw(p, open ? "</tbody></table></div>\n<h3>" : "<h3>");
             snprintf(kind, sizeof(kind), "%s", field[0]);
-            text(p, "Theirs: %s", kind);
-            raw(p, "</h3>\n<div class=\"table\"><table><thead><tr><th>source</th><th>number</th><th>of what</th></tr>"
+            report_page_text(p, "Theirs: %s", kind);
+            report_page_raw(
+                p, "</h3>\n<div class=\"table\"><table><thead><tr><th>source</th><th>number</th><th>of what</th></tr>"
                    "</thead><tbody>\n");
             open = true;
         }
-        raw(p, "<tr>");
-        cell(p, TD, "%s", field[1]);
-        cell(p, TD, "%s", field[2]);
-        cell(p, TD, "%s", field[3]);
-        raw(p, "</tr>\n");
+        report_page_raw(p, "<tr>");
+        report_page_cell(p, TD, "%s", field[1]);
+        report_page_cell(p, TD, "%s", field[2]);
+        report_page_cell(p, TD, "%s", field[3]);
+        report_page_raw(p, "</tr>\n");
     }
-    raw(p, open ? "</tbody></table></div>\n" : "");
+    report_page_raw(p, open ? "</tbody></table></div>\n" : "");
 }
 
-static void put_literature(struct page *p)
+static void put_literature(struct report_page *p)
 {
     FILE *in = open_part(p, "literature.tsv");
     put_ours(p);
@@ -478,10 +483,10 @@ static void put_literature(struct page *p)
 
 /* ---- the run --------------------------------------------------------------------------------- */
 
-static void put_value(struct page *p, const json_t *value)
+static void put_value(struct report_page *p, const json_t *value)
 {
     if (json_is_string(value)) {
-        text(p, "%s", json_string_value(value));
+        report_page_text(p, "%s", json_string_value(value));
         return;
     }
     char *dumped = value ? json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
@@ -489,31 +494,31 @@ static void put_value(struct page *p, const json_t *value)
     free(dumped);
 }
 
-static void put_members(struct page *p, const json_t *object, const char *const *names)
+static void put_members(struct report_page *p, const json_t *object, const char *const *names)
 {
-    raw(p, "<div class=\"table\"><table><tbody>\n");
+    report_page_raw(p, "<div class=\"table\"><table><tbody>\n");
     for (; *names; names++) {
-        raw(p, "<tr><th>");
-        text(p, "%s", *names);
-        raw(p, "</th><td>");
+        report_page_raw(p, "<tr><th>");
+        report_page_text(p, "%s", *names);
+        report_page_raw(p, "</th><td>");
         put_value(p, json_object_get(object, *names));
-        raw(p, "</td></tr>\n");
+        report_page_raw(p, "</td></tr>\n");
     }
-    raw(p, "</tbody></table></div>\n");
+    report_page_raw(p, "</tbody></table></div>\n");
 }
 
-static void put_details(struct page *p, const char *what, const json_t *value)
+static void put_details(struct report_page *p, const char *what, const json_t *value)
 {
     char *dumped = value ? json_dumps(value, JSON_INDENT(2) | JSON_REAL_PRECISION(9)) : NULL;
-    raw(p, "<details><summary>");
-    text(p, "%s", what);
-    raw(p, "</summary>\n<pre>");
+    report_page_raw(p, "<details><summary>");
+    report_page_text(p, "%s", what);
+    report_page_raw(p, "</summary>\n<pre>");
     report_html_text(p->out, dumped ? dumped : "-");
-    raw(p, "</pre></details>\n");
+    report_page_raw(p, "</pre></details>\n");
     free(dumped);
 }
 
-static void put_run(struct page *p)
+static void put_run(struct report_page *p)
 {
     static const char *const machine[] = {"version", "kernel",   "machine", "cpus", "loop_features",
                                           "clock",   "parallel", "started", NULL};
@@ -521,9 +526,9 @@ static void put_run(struct page *p)
     for (size_t i = 0; i < p->set->n_runs; i++) {
         const struct report_run *run = &p->set->runs[i];
         const json_t *campaign = json_object_get(run->json, "campaign");
-        raw(p, "<h3>");
-        text(p, "%s: %llu trials recorded", run->name, (unsigned long long)run->records);
-        raw(p, "</h3>\n");
+        report_page_raw(p, "<h3>");
+        report_page_text(p, "%s: %llu trials recorded", run->name, (unsigned long long)run->records);
+        report_page_raw(p, "</h3>\n");
         put_members(p, run->json, machine);
         put_members(p, campaign, plan);
         put_details(p, "Techniques", json_object_get(campaign, "techniques"));
@@ -537,7 +542,7 @@ static void put_run(struct page *p)
 
 static const struct {
     const char *mark;
-    void (*put)(struct page *p);
+    void (*put)(struct report_page *p);
 } marks[] = {
     {"title", put_title},       {"style", put_style},           {"summary", put_summary},
     {"success", put_success},   {"difference", put_difference}, {"latency", put_latency},
@@ -547,7 +552,7 @@ static const struct {
 };
 
 /* Puts what stands at "{{" and gives what follows it. */
-static char *fill_mark(struct page *p, char *at)
+static char *fill_mark(struct report_page *p, char *at)
 {
     char *close = strstr(at, "}}");
     if (!close)
@@ -562,18 +567,18 @@ static char *fill_mark(struct page *p, char *at)
 int report_html(FILE *out, struct report_set *set, const struct report_figures *figures, const char *dir,
                 char err[CAMPAIGN_ERROR_LEN])
 {
-    struct page p = {.out = out, .set = set, .figures = figures, .dir = dir, .err = err};
+    struct report_page p = {.out = out, .set = set, .figures = figures, .dir = dir, .err = err};
     char line[4096];
     FILE *template = open_part(&p, "template.html");
     while (template && p.error == 0 && fgets(line, sizeof(line), template)) {
         char *at = line, *mark;
         while ((mark = strstr(at, "{{"))) {
             *mark = '\0';
-            raw(&p, at);
+            report_page_raw(&p, at);
             *mark = '{';
             at = fill_mark(&p, mark);
         }
-        raw(&p, at);
+        report_page_raw(&p, at);
     }
     if (template)
         fclose(template);

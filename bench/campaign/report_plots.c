@@ -1,4 +1,4 @@
-/* Success by NAT pair, and TCP minus UDP; and which plots there are. bench/report/NAME.gp says what data it expects. */
+/* TCP minus UDP; and which plots there are. bench/report/NAME.gp says what data it expects. */
 #include <errno.h>
 #include <math.h>
 #include <stdarg.h>
@@ -6,119 +6,6 @@
 #include <string.h>
 
 #include "bench/campaign/report_plots.h"
-
-/* ---- success --------------------------------------------------------------------------------- */
-
-/* The technique over UDP that stands opposite one over TCP: the one at the same place of its own list. */
-static const struct report_cell *counterpart(const struct report_kinds *k, const struct report_cell *tcp)
-{
-    size_t at = 0, i;
-    for (i = 0; i < k->n && k->list[i] != tcp; i++)
-        at += report_same_place(k->list[i], tcp) && report_is_tcp(k->list[i]);
-    for (i = 0; i < k->n; i++)
-        if (report_same_place(k->list[i], tcp) && report_is_udp(k->list[i]) && at-- == 0)
-            return k->list[i];
-    return NULL;
-}
-
-static void put_names(struct report_writer *w, const struct report_names *names)
-{
-    for (size_t i = 0; i < names->n; i++) {
-        fprintf(w->data, "%zu\t", i);
-        report_plot_name(w, names->list[i]);
-        fputc('\n', w->data);
-    }
-}
-
-static void put_cells(struct report_writer *w, const struct report_cell *kind, struct report_names *a,
-                      struct report_names *b)
-{
-    for (size_t i = 0; i < w->set->n; i++) {
-        const struct report_cell *c = &w->set->cells[i];
-        char text[8];
-        if (!report_same_panel(c, kind))
-            continue;
-        size_t y = report_name(a, c->nat_a), x = report_name(b, c->nat_b);
-        if (!c->n)
-            continue;
-        report_percent(c->ok, c->n, text);
-        double p = 100 * (double)c->ok / (double)c->n;
-        fprintf(w->data, "%zu\t%zu\t%.4f\t%s\t%d\n", x, y, p, text, p < 55);
-    }
-}
-
-static void heat(struct report_writer *w, const struct report_cell *kind)
-{
-    struct report_names a = {0}, b = {0};
-    char what[512], title[512];
-    report_plot_file(w, kind, true, what, sizeof(what));
-    report_plot_title(w, kind, true, title, sizeof(title));
-    if (!report_plot_begin(w, REPORT_SUCCESS, "heat.gp", "success", what))
-        return;
-    put_cells(w, kind, &a, &b);
-    /* A block without a row would be no block. */
-    fputs("-9\t-9\t0\t\t0\n", w->data);
-    report_plot_block(w);
-    put_names(w, &b);
-    report_plot_block(w);
-    put_names(w, &a);
-    bool many = a.n > 10 || b.n > 10;
-    /* Fewer names have room for larger letters. */
-    double scale = many ? 1 : 1.15;
-    int cw = many ? 24 : 44, ch = many ? 20 : 30;
-    int left = (int)(scale * report_widest(&a)) + 18, bottom = (int)(scale * report_widest(&b)) + 18;
-    int wd = left + (int)b.n * cw + 64, title_px = (int)strlen(title) * 8 + 20;
-    wd = wd > title_px ? wd : title_px;
-    w->now->wide = many;
-    report_plot_params(
-        w, "cols = %zu; rows = %zu; bar = %d; text = %d; left = %d; bottom = %d; wd = %d; ht = %d; title = '%s'", b.n,
-        a.n, (int)a.n * ch >= 90, many ? 10 : 13, left, bottom, wd, bottom + (int)a.n * ch + 34, title);
-    snprintf(w->now->caption, sizeof(w->now->caption), "Success of %.80s, %%", title);
-    report_plot_end(w);
-    report_names_free(&a);
-    report_names_free(&b);
-}
-
-static void heat_of_pair(struct report_writer *w, const struct report_cell *kind, unsigned side)
-{
-    size_t before = w->figures->n;
-    heat(w, kind);
-    if (w->figures->n > before)
-        w->figures->list[before].pair = side;
-}
-
-/* Each technique over TCP with its counterpart beside it; `drawn` says which cells' panels that were. */
-static void heats_in_pairs(struct report_writer *w, const struct report_kinds *k, bool *drawn)
-{
-    for (size_t i = 0; i < k->n; i++) {
-        const struct report_cell *tcp = k->list[i], *udp = report_is_tcp(tcp) ? counterpart(k, tcp) : NULL;
-        if (!udp || w->figures->n + 2 > REPORT_MAX_FIGURES)
-            continue;
-        heat_of_pair(w, tcp, 1);
-        heat_of_pair(w, udp, 2);
-        drawn[tcp - w->set->cells] = drawn[udp - w->set->cells] = true;
-    }
-}
-
-/* TCP and UDP side by side, then what has no counterpart, and the controls. */
-static int all_heats(struct report_writer *w)
-{
-    struct report_kinds techniques, all;
-    bool *drawn = calloc(w->set->n + 1, sizeof(*drawn));
-    int res = report_kinds_find(w->set, report_same_panel, report_is_technique, &techniques);
-    int more = report_kinds_find(w->set, report_same_panel, NULL, &all);
-    if (!drawn || res < 0 || more < 0)
-        res = -ENOMEM;
-    if (res == 0)
-        heats_in_pairs(w, &techniques, drawn);
-    for (size_t i = 0; res == 0 && i < all.n; i++)
-        if (!drawn[all.list[i] - w->set->cells])
-            heat(w, all.list[i]);
-    free(drawn);
-    free(techniques.list);
-    free(all.list);
-    return res;
-}
 
 /* ---- TCP minus UDP --------------------------------------------------------------------------- */
 
@@ -153,59 +40,90 @@ static int by_size(const void *x, const void *y)
 
 #define FOREST_ROWS 40
 
-static void forest(struct report_writer *w, const struct report_cell *tcp, const struct report_cell *udp,
+/* Of two techniques, for people and for a file's name. */
+static void name_pair(const struct report_writer *w, const struct report_pairing *p, const char *between, char *out,
+                      size_t cap)
+{
+    char place[256] = "";
+    bool file = *between == '-';
+    if (!w->figures->same_link)
+        report_place(w->set, p->tcp, place, sizeof(place));
+    snprintf(out, cap, "%s%s%s%s%s", p->tcp->label, between, p->udp->label, !*place ? "" : file ? "-" : ", ", place);
+}
+
+static void put_row_names(struct report_writer *w, const struct report_difference *list, size_t rows, int *left)
+{
+    for (size_t i = 0; i < rows; i++) {
+        char text[256], plain[256];
+        snprintf(text, sizeof(text), "%.90s / %.90s", list[i].a->nat_a, list[i].a->nat_b);
+        report_plain(text, 50, plain, sizeof(plain));
+        fprintf(w->data, "%zu\t%s\n", i, plain);
+        int px = (int)((double)strlen(plain) * CHAR_PX);
+        *left = px > *left ? px : *left;
+    }
+}
+
+static void forest(struct report_writer *w, const char *what, const char *title, const struct report_counts *counts,
                    struct report_difference *list, size_t n)
 {
-    char what[512], title[512], text[512], place[256];
-    size_t rows = n < FOREST_ROWS ? n : FOREST_ROWS, apart = 0;
+    size_t rows = n < FOREST_ROWS ? n : FOREST_ROWS;
     int left = 60;
-    for (size_t i = 0; i < n; i++)
-        apart += list[i].interval.lo > 0 || list[i].interval.hi < 0;
     if (n > FOREST_ROWS)
         qsort(list, n, sizeof(*list), by_size);
-    report_place(w->set, tcp, place, sizeof(place));
-    snprintf(what, sizeof(what), "%s-%s%s%s", tcp->label, udp->label, w->figures->same_link ? "" : "-",
-             w->figures->same_link ? "" : place);
-    snprintf(text, sizeof(text), "%s minus %s%s%s", tcp->label, udp->label, w->figures->same_link ? "" : ", ",
-             w->figures->same_link ? "" : place);
-    report_plain(text, 90, title, sizeof(title));
     if (!report_plot_begin(w, REPORT_DIFFERENCE, "forest.gp", "difference", what))
         return;
     for (size_t i = 0; i < rows; i++)
-        fprintf(w->data, "%zu\t%.4f\t%.4f\t%.4f\n", i, 100 * list[i].diff, 100 * list[i].interval.lo,
-                100 * list[i].interval.hi);
+        fprintf(w->data, "%zu\t%.4f\t%.4f\t%.4f\t%d\n", i, 100 * list[i].diff, 100 * list[i].interval.lo,
+                100 * list[i].interval.hi, list[i].p_holm <= REPORT_ALPHA);
     report_plot_block(w);
-    for (size_t i = 0; i < rows; i++) {
-        snprintf(text, sizeof(text), "%.90s / %.90s", list[i].a->nat_a, list[i].a->nat_b);
-        fprintf(w->data, "%zu\t", i);
-        char plain[256];
-        report_plain(text, 50, plain, sizeof(plain));
-        fprintf(w->data, "%s\n", plain);
-        int px = (int)((double)strlen(plain) * CHAR_PX);
-        left = px > left ? px : left;
-    }
+    put_row_names(w, list, rows, &left);
     report_plot_params(w, "rows = %zu; left = %d; wd = %d; ht = %zu; title = '%s'", rows, left + 14, left + 14 + 460,
                        88 + 17 * rows, title);
-    snprintf(w->now->caption, sizeof(w->now->caption), "%zu NAT pairs; %zu intervals exclude 0%s", n, apart,
+    snprintf(w->now->caption, sizeof(w->now->caption),
+             "%zu NAT pairs; %zu intervals exclude 0; filled: also after Holm's adjustment (%zu)%s", counts->n,
+             counts->above + counts->below, counts->holm,
              n > FOREST_ROWS ? "; shown are the pairs that differ most (all: bench compare --techniques)" : "");
     report_plot_end(w);
 }
 
-static int all_forests(struct report_writer *w)
+/* A map of fewer pairs shows no more than the forest. */
+#define MAP_PAIRS 9
+
+static int compare_pair(struct report_writer *w, const struct report_pairings *all, const struct report_pairing *p,
+                        struct report_difference *list)
 {
-    struct report_kinds k;
-    int res = report_kinds_find(w->set, report_same_panel, report_is_technique, &k);
+    char what[512], text[512], title[512], caption[512];
+    size_t n = differences(w->set, p->tcp, p->udp, list);
+    int res = report_adjust(list, n);
+    if (res < 0 || !n)
+        return res;
+    struct report_counts k = report_count(list, n);
+    name_pair(w, p, " minus ", text, sizeof(text));
+    report_plain(text, 90, title, sizeof(title));
+    name_pair(w, p, "-", what, sizeof(what));
+    snprintf(caption, sizeof(caption),
+             "Success of %.200s, percentage points. TCP better in %zu of %zu NAT pairs, UDP in %zu (95 %% intervals "
+             "that exclude 0); framed: differs also after Holm's adjustment (%zu)",
+             title, k.above, k.n, k.below, k.holm);
+    if (n >= MAP_PAIRS)
+        report_plot_difference(w, p->tcp, all->n == 1 ? "" : what, title, caption, list, n);
+    forest(w, what, title, &k, list, n);
+    return 0;
+}
+
+static int all_differences(struct report_writer *w)
+{
+    struct report_pairings pairs;
+    int res = report_pairings_find(w->set, &pairs);
+    if (res < 0)
+        return res;
     struct report_difference *list = calloc(w->set->n + 1, sizeof(*list));
     if (!list)
         res = -ENOMEM;
-    for (size_t i = 0; res == 0 && i < k.n; i++) {
-        const struct report_cell *udp = report_is_tcp(k.list[i]) ? counterpart(&k, k.list[i]) : NULL;
-        size_t n = udp ? differences(w->set, k.list[i], udp, list) : 0;
-        if (n)
-            forest(w, k.list[i], udp, list, n);
-    }
+    for (size_t i = 0; res == 0 && i < pairs.n; i++)
+        res = compare_pair(w, &pairs, &pairs.list[i], list);
     free(list);
-    free(k.list);
+    report_pairings_free(&pairs);
     return res;
 }
 
@@ -213,13 +131,9 @@ static int all_forests(struct report_writer *w)
 
 int report_plots_prepare(struct report_set *set, const char *dir, struct report_figures *out)
 {
-    static int (*const all[])(struct report_writer *) = {all_heats,
-                                                         all_forests,
-                                                         report_plot_latencies,
-                                                         report_plot_failures,
-                                                         report_plot_budgets,
-                                                         report_plot_calibration,
-                                                         report_plot_qualities};
+    static int (*const all[])(struct report_writer *) = {
+        report_plot_success, all_differences,         report_plot_latencies, report_plot_failures,
+        report_plot_budgets, report_plot_calibration, report_plot_qualities};
     struct report_writer w = {.set = set, .figures = out, .dir = dir};
     *out = (struct report_figures){.same_link = true};
     for (size_t i = 1; i < set->n; i++)

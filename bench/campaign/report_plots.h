@@ -30,6 +30,23 @@ struct report_kinds {
 int report_kinds_find(struct report_set *set, report_same_fn *same, bool (*wanted)(const struct report_cell *),
                       struct report_kinds *out);
 
+/* ---- TCP beside UDP (report_pairings.c; pure) ------------------------------------------------ */
+
+/* Each the first cell of its technique there. */
+struct report_pairing {
+    const struct report_cell *tcp, *udp;
+};
+struct report_pairings {
+    struct report_pairing *list;
+    size_t n;
+    const struct report_cell **alone; /* techniques without a counterpart */
+    size_t n_alone;
+};
+/* set->beside where there is any; else the first technique over TCP and the first over UDP, the second ones, and so on,
+ * in the campaign's order. 0, or -ENOMEM. */
+int report_pairings_find(struct report_set *set, struct report_pairings *out);
+void report_pairings_free(struct report_pairings *p);
+
 /* ---- a figure (report_figures.c) ------------------------------------------------------------- */
 
 struct report_writer {
@@ -60,10 +77,16 @@ void report_plot_file(const struct report_writer *w, const struct report_cell *c
 
 /* ---- the plots; 0, or -errno ------------------------------------------------------------------- */
 
+int report_plot_success(struct report_writer *w);
+int report_plot_medians(struct report_writer *w);
 int report_plot_latencies(struct report_writer *w);
 int report_plot_failures(struct report_writer *w);
 int report_plot_budgets(struct report_writer *w);
 int report_plot_calibration(struct report_writer *w);
 int report_plot_qualities(struct report_writer *w);
+
+/* A map of the differences of all NAT pairs; the list may be in any order. */
+void report_plot_difference(struct report_writer *w, const struct report_cell *tcp, const char *what, const char *title,
+                            const char *caption, const struct report_difference *list, size_t n);
 
 #endif

@@ -186,6 +186,15 @@ static int pair_cdfs(struct report_writer *w, const struct report_cell *place, s
     return res;
 }
 
+/* Where each pair has no curves: too many pairs, or too many techniques. */
+static int medians(struct report_writer *w)
+{
+    struct report_kinds pairs;
+    int res = report_kinds_find(w->set, report_same_pair_place, report_is_technique, &pairs);
+    free(pairs.list);
+    return res < 0 || pairs.n <= PAIR_CURVES ? res : report_plot_medians(w);
+}
+
 static int place_latency(struct report_writer *w, const struct report_kinds *panels, const struct report_cell *place)
 {
     struct latencies l;
@@ -216,5 +225,5 @@ int report_plot_latencies(struct report_writer *w)
         res = place_latency(w, &panels, places.list[i]);
     free(places.list);
     free(panels.list);
-    return res;
+    return res < 0 ? res : medians(w);
 }

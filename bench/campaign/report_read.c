@@ -1,9 +1,8 @@
-/* Folders of results, read back: run.json whole, trials.jsonl a line at a time. */
+/* Folders of results, read back: run.json whole, and what trials.jsonl says. */
 #include <errno.h>
 #include <libgen.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "bench/campaign/report.h"
@@ -147,86 +146,17 @@ static int take_line(struct report_set *set, size_t run, const char *line, size_
     return res;
 }
 
-static int read_lines(struct report_set *set, size_t run, FILE *in, char err[CAMPAIGN_ERROR_LEN])
+struct reading {
+    struct report_set *set;
+    size_t run;
+};
+
+static int read_line(void *user, const char *line, size_t len, char err[CAMPAIGN_ERROR_LEN])
 {
-    struct report_run *r = &set->runs[run];
-    char *line = NULL, why[CAMPAIGN_ERROR_LEN];
-    size_t cap = 0;
-    ssize_t len;
-    int res = 0;
-    while (res == 0 && (len = getline(&line, &cap, in)) > 0) {
-        if (line[len - 1] != '\n') {
-            base_warn("%s/trials.jsonl: its last line was torn by a kill and does not count", r->dir);
-            break;
-        }
-        res = take_line(set, run, line, (size_t)len - 1, why);
-        if (res < 0)
-            campaign_fail(res, err, "%.150s/trials.jsonl: line %llu: %.250s", r->dir,
-                          (unsigned long long)r->records + 1, why);
-        r->records++;
-    }
-    if (res == 0 && ferror(in))
-        res = campaign_fail(-EIO, err, "%.200s/trials.jsonl could not be read", r->dir);
-    free(line);
+    const struct reading *r = user;
+    int res = take_line(r->set, r->run, line, len, err);
+    r->set->runs[r->run].records += res == 0;
     return res;
-}
-
-/* How recorded campaigns are kept, and who unpacks them. */
-static const struct {
-    const char *end, *program;
-} packings[] = {{"", NULL}, {".gz", "gzip"}, {".xz", "xz"}, {".zst", "zstd"}};
-
-static const char *const unpack_option = "-dc";
-
-static int read_packed(struct report_set *set, size_t run, const char *path, const char *program,
-                       char err[CAMPAIGN_ERROR_LEN])
-{
-    int ends[2], status = -1;
-    if (pipe(ends) < 0)
-        return campaign_fail(-errno, err, "no pipe: %s", strerror(errno));
-    fflush(NULL);
-    pid_t pid = fork();
-    if (pid == 0) {
-        dup2(ends[1], STDOUT_FILENO);
-        close(ends[0]);
-        close(ends[1]);
-        execlp(program, program, unpack_option, "--", path, (char *)NULL);
-        _exit(127);
-    }
-    close(ends[1]);
-    FILE *in = pid < 0 ? NULL : fdopen(ends[0], "r");
-    int res = in ? read_lines(set, run, in, err) : campaign_fail(-ENOMEM, err, "%s could not be started", program);
-    if (in)
-        fclose(in);
-    else
-        close(ends[0]);
-    if (pid > 0 && waitpid(pid, &status, 0) < 0)
-        status = -1;
-    if (res == 0 && status != 0)
-        return campaign_fail(-EIO, err, "%.200s: '%s %s' failed: is it installed, and the file whole?", path, program,
-                             unpack_option);
-    return res;
-}
-
-static int read_trials(struct report_set *set, size_t run, char err[CAMPAIGN_ERROR_LEN])
-{
-    const char *dir = set->runs[run].dir;
-    char path[PATH_MAX];
-    for (size_t i = 0; i < BASE_ARRAY_LEN(packings); i++) {
-        if ((size_t)snprintf(path, sizeof(path), "%s/trials.jsonl%s", dir, packings[i].end) >= sizeof(path))
-            return campaign_fail(-ENAMETOOLONG, err, "%.200s: the path is too long", dir);
-        if (access(path, F_OK) < 0)
-            continue;
-        if (packings[i].program)
-            return read_packed(set, run, path, packings[i].program, err);
-        FILE *in = fopen(path, "re");
-        if (!in)
-            return campaign_fail(-errno, err, "%.200s: %s", path, strerror(errno));
-        int res = read_lines(set, run, in, err);
-        fclose(in);
-        return res;
-    }
-    return campaign_fail(-ENOENT, err, "%.200s has no trials.jsonl (nor .gz, .xz, .zst)", dir);
 }
 
 int report_read(struct report_set *set, const char *dir, char err[CAMPAIGN_ERROR_LEN])
@@ -242,10 +172,16 @@ int report_read(struct report_set *set, const char *dir, char err[CAMPAIGN_ERROR
     if (len == 0 || len >= sizeof(run->dir))
         return campaign_fail(-EINVAL, err, "'%.100s' is no name of a folder", dir);
     memcpy(run->dir, dir, len);
-    memcpy(copy, run->dir, len + 1);
+    /* "." has a name, too. */
+    if (!realpath(run->dir, copy))
+        memcpy(copy, run->dir, len + 1);
     snprintf(run->name, sizeof(run->name), "%.*s", REPORT_PART_LEN - 1, basename(copy));
     int res = load_run(run, err);
     if (res == 0)
         res = make_cells(set, at, err);
-    return res < 0 ? res : read_trials(set, at, err);
+    struct reading reading = {set, at};
+    if (res == 0)
+        res = report_lines(run->dir, read_line, &reading, err);
+    report_reasons_sort(set);
+    return res;
 }

@@ -59,6 +59,18 @@ void report_percent(uint64_t ok, uint64_t n, char out[8])
     snprintf(out, 8, "%s%.0f", sign, p);
 }
 
+void report_ms(double ms, char out[8])
+{
+    if (ms < 1)
+        snprintf(out, 8, "<1");
+    else if (ms < 999.5)
+        snprintf(out, 8, "%.0f", ms);
+    else if (ms < 9950)
+        snprintf(out, 8, "%.1fs", ms / 1000);
+    else
+        snprintf(out, 8, "%.0fs", fmin(ms / 1000, 99999));
+}
+
 size_t report_name(struct report_names *names, const char *text)
 {
     for (size_t i = 0; i < names->n; i++)

@@ -204,7 +204,10 @@ bool campaign_expect_holds(const struct campaign_expect *e, uint64_t ok, uint64_
 
 static bool holds(const struct campaign_expect *e, const struct campaign_tally *t)
 {
-    return campaign_expect_holds(e, t->outcomes[RECORD_OK], t->measured, predicted(&t->calibration));
+    /* What was infeasible was predicted to fail. */
+    uint64_t tried = t->calibration.n, n = tried + t->outcomes[RECORD_INFEASIBLE];
+    double p = !n ? (double)NAN : tried ? predicted(&t->calibration) * (double)tried / (double)n : 0;
+    return campaign_expect_holds(e, t->outcomes[RECORD_OK], t->measured, p);
 }
 
 size_t campaign_summary_check(FILE *out, const struct campaign_config *config, const struct campaign_cell *cells,

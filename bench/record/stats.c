@@ -86,3 +86,19 @@ void record_holm(const double *p, double *adjusted, size_t n)
             if (p[j] <= p[i] && adjusted[j] > adjusted[i])
                 adjusted[i] = adjusted[j];
 }
+
+void record_benjamini_hochberg(const double *p, double *adjusted, size_t n)
+{
+    /* The i-th smallest, times n / i; of equal ones all have the largest i. */
+    for (size_t i = 0; i < n; i++) {
+        size_t rank = 0;
+        for (size_t j = 0; j < n; j++)
+            rank += p[j] <= p[i];
+        adjusted[i] = fmin(1, (double)n * p[i] / (double)rank);
+    }
+    /* None above that of a larger one. In place: a minimum of minima is the same. */
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = 0; j < n; j++)
+            if (p[j] >= p[i] && adjusted[j] < adjusted[i])
+                adjusted[i] = adjusted[j];
+}

@@ -34,6 +34,10 @@ struct record_interval record_newcombe_paired(const struct record_pairs *pairs, 
  * sign test: a pairs where A was the larger, b where B was; ties in neither. 1 for none at all. */
 double record_exact_pairs(uint64_t a, uint64_t b);
 
+/* Exact two-sided p-value of "each trial succeeds with probability p": that of all counts at most as likely as k
+ * (Clopper and Pearson's tails are another way; this one is R's binom.test). 1 without trials. */
+double record_binomial(uint64_t k, uint64_t n, double p);
+
 /* Exact two-sided p-value of "both succeed equally often" for two independent proportions: the probability of all
  * tables with these margins that are at most as likely as this one (Fisher 1935). Conservative. 1 without trials. */
 double record_fisher(uint64_t k1, uint64_t n1, uint64_t k2, uint64_t n2);
@@ -41,6 +45,10 @@ double record_fisher(uint64_t k1, uint64_t n1, uint64_t k2, uint64_t n2);
 /* Holm's adjusted p-values for a family of n comparisons (Holm 1979): rejecting those at most alpha keeps the chance of
  * any false rejection in the family at most alpha, whatever their dependence. p in [0, 1]; n^2 steps; not in place. */
 void record_holm(const double *p, double *adjusted, size_t n);
+/* Benjamini and Hochberg's (1995): rejecting those at most alpha keeps the expected share of false ones among the
+ * rejected at most alpha, where the comparisons are independent. More are found than by Holm's, and a few of them are
+ * wrong. p in [0, 1]; n^2 steps; not in place. */
+void record_benjamini_hochberg(const double *p, double *adjusted, size_t n);
 
 /* ---- quantiles ------------------------------------------------------------------------------- */
 

@@ -1,5 +1,5 @@
-# TCP minus UDP: a row a NAT pair. Blocks: row, points, lo, hi; the rows' names. The caller also sets: rows, left (px),
-# title.
+# TCP minus UDP: a row a NAT pair. Blocks: row, points, lo, hi, filled; the rows' names. The caller also sets: rows, left
+# (px), title.
 load "common.gp"
 set lmargin at screen 1.0 * left / wd
 set rmargin at screen 1 - 20.0 / wd
@@ -15,4 +15,5 @@ set arrow 1 from 0, graph 0 to 0, graph 1 nohead lc rgb "black" lw 1
 set bars 0.5
 unset key
 plot data index 1 using (0):1:(""):ytic(2) with labels notitle, \
-    data index 0 using 2:1:3:4 with xerrorbars pt 5 ps 0.5 lw 1.4 lc rgb "#0072b2" notitle
+    data index 0 using ($5 > 0.5 ? $2 : NaN):1:3:4 with xerrorbars pt 5 ps 0.5 lw 1.4 lc rgb "#0072b2" notitle, \
+    data index 0 using ($5 > 0.5 ? NaN : $2):1:3:4 with xerrorbars pt 4 ps 0.5 lw 1.4 lc rgb "#0072b2" notitle

@@ -240,8 +240,8 @@ campaign()
     has '1 of 5 cells with an expectation are not as expected' r/report.html
     has '5 predict_miss, 1 refused, 1 timeout: window_check' r/report.html
     has 'Halkes, Pouwelse' r/report.html
-    # The plots' data: x, y, percent, text, dark ground.
-    [ "$(head -2 r/plots/success-tcp-8x8.tsv)" = "$(printf '0\t0\t80.0000\t80\t0\n1\t0\t20.0000\t20\t1')" ]
+    # The plots' data: x, y, percent, text, dark ground, no frame.
+    [ "$(head -2 r/plots/heatmap-tcp-8x8.tsv)" = "$(printf '0\t0\t80.0000\t80\t0\t0\n1\t0\t20.0000\t20\t1\t0')" ]
     # A curve ends at the success rate: 10 of 20.
     [ "$(awk '/^tcp-8x8/ {on = 1} on && !NF {exit} on {last = $2} END {print last}' r/plots/cdf.tsv)" = 50 ]
     # The stacked bars are whole.
@@ -252,7 +252,89 @@ campaign()
     has "$(printf '85\t80\t49.016\t94.332')" r/plots/calibration.tsv
     has "$(printf '0\t-20.0000\t-50.98')" r/plots/difference-tcp-8x8-udp-8x8.tsv
     # The numbers stand in the picture, too.
-    has '<text>80</text>' r/plots/success-tcp-8x8.svg
+    has '<text>80</text>' r/plots/heatmap-tcp-8x8.svg
+}
+
+@test "report: which techniques stand beside which is said, and can be asked for" {
+    needs_gnuplot
+    bench report r
+    has '<li>tcp-2x2 (tcp) minus udp-2x2 (udp)</li>' r/report.html
+    has '<li>tcp-8x8 (tcp) minus udp-8x8 (udp)</li>' r/report.html
+    run bench report r --techniques tcp-2x2,udp-8x8 --out other
+    [ "$status" = 0 ]
+    has '<li>tcp-2x2 (tcp) minus udp-8x8 (udp)</li>' other/report.html
+    has 'Without a counterpart: tcp-8x8, udp-2x2.' other/report.html
+    [ -s other/plots/difference-tcp-2x2-udp-8x8.svg ]
+    run bench report r --techniques tcp-2x2,nonsense
+    [ "$status" = 1 ]
+    one_line
+    run bench report r --techniques tcp-2x2
+    [ "$status" = 1 ]
+}
+
+@test "report, check and compare say the same of brief records, of packed ones, and in any order" {
+    needs_gnuplot
+    bench report r
+    bench check r >check || true
+    bench compare r --techniques tcp-8x8,udp-8x8 >compare
+    mkdir -p brief/r order/r
+    cp r/run.json brief/r
+    cp r/run.json order/r
+    bench brief r | xz >brief/r/trials.jsonl.xz
+    tac r/trials.jsonl >order/r/trials.jsonl
+    for d in brief order; do
+        bench report $d/r
+        cmp r/report.html $d/r/report.html
+        diff -r r/plots $d/r/plots
+        (cd $d && bench check r) | cmp - check
+        (cd $d && bench compare r --techniques tcp-8x8,udp-8x8) | cmp - compare
+    done
+}
+
+@test "brief: successes lose the sides' times and places, failures nothing; twice is once" {
+    campaign one
+    local side='{"role":"a","mapped":"192.0.2.1:9","holes":7,"connect_ns":5,"phases_ns":{"join":1},"errors":{}}'
+    {
+        trial a/b/simopen/rtt40 0 "\"outcome\":\"ok\",\"connect_ns\":41000000,\"predicted_p\":0.990025,\"phases_ns\":{\"join\":3},\"a\":$side,\"b\":null,\"nats\":[{}]"
+        trial a/b/simopen/rtt40 1 "\"outcome\":\"timeout\",\"a\":$side,\"nats\":[{}]"
+    } >one/trials.jsonl
+    run bench brief one
+    [ "$status" = 0 ]
+    [ "${#lines[@]}" = 2 ]
+    [ "${lines[0]}" = '{"schema":1,"type":"trial","cell":"a/b/simopen/rtt40","trial":0,"seed":1,"technique":"simopen","mode":"plain","transport":"tcp","outcome":"ok","connect_ns":41000000,"predicted_p":0.990025,"phases_ns":{"join":3},"a":{"role":"a","holes":7,"errors":{}},"b":null,"brief":true}' ]
+    [ "${lines[1]}" = "$(tail -1 one/trials.jsonl)" ]
+    bench brief one >x && cp x one/trials.jsonl
+    bench brief one | cmp - x
+    # What is no record is no success without details.
+    echo '{"schema":1,"type":"trial"}' >>one/trials.jsonl
+    run bench brief one
+    [ "$status" = 1 ]
+    [[ $output == *"line 3: no trial record"* ]]
+    run bench brief nowhere
+    [ "$status" = 1 ]
+    one_line
+    run bench brief
+    [ "$status" = 1 ]
+}
+
+@test "check: of predicted cells, how many are as predicted, and which are not" {
+    campaign one
+    jq '.campaign.expect = ["*/*/* = predicted"]' one/run.json >x && mv x one/run.json
+    for i in $(seq 0 19); do
+        trial a/b/simopen/rtt40 "$i" '"outcome":"ok","connect_ns":41000000,"predicted_p":0.9'
+        trial a/c/simopen/rtt40 "$i" '"outcome":"timeout","predicted_p":0.18'
+        trial a/d/simopen/rtt40 "$i" '"outcome":"infeasible","predicted_p":0.001'
+    done >one/trials.jsonl
+    run bench check one
+    [ "$status" = 0 ]
+    [[ $output == *"0/20    0.0 %    0.0 -  16.1 %   18.00 %"*"yes  a/c/simopen/rtt40"* ]]
+    [[ $output == *"as predicted: 1 of 2 cells (50.0 %) that are expected to be, 1 of 2 (50.0 %) of all"*"up to 0 lie outside"*"0 remain outside after Holm"* ]]
+    [[ $output == *"1 further cells were called infeasible in every trial"* ]]
+    # 40 % is too much for none of 20: 0.6^20 is 1 in 27,000.
+    sed -i 's/"predicted_p":0.18/"predicted_p":0.4/' one/trials.jsonl
+    run bench check one
+    [ "$status" = 2 ]
+    [[ $output == *"not as expected: a/c/simopen/rtt40"*"1 remain outside after Holm"* ]]
 }
 
 @test "report: self-contained, without scripts; a second one replaces the first" {

@@ -17,7 +17,7 @@ setup() {
     echo old >"$RESULTS/quick/summary.csv"
     "${RECORD[@]}" >"$DIR/out" 2>"$DIR/err" 3>&- &
     recorder=$!
-    wait_for lines_in "$RESULTS/.quick.new/trials.jsonl" 1 2>/dev/null
+    wait_for lines_in "$RESULTS/.new/quick/trials.jsonl" 1 2>/dev/null
     pkill -TERM -P $recorder bench
     status=0
     wait $recorder || status=$?
@@ -27,7 +27,7 @@ setup() {
     [ "$(cat "$RESULTS/quick/summary.csv")" = old ]
 
     run -0 "${RECORD[@]}"
-    [ ! -e "$RESULTS/.quick.new" ]
+    [ ! -e "$RESULTS/.new/quick" ]
     cd "$RESULTS/quick"
     [ -s run.json ] && [ -s summary.csv ] && [ -s latency.hlog ] && [ -s report.html ] && [ ! -e trials.jsonl ]
     grep -q "ok/trials" summary.txt
@@ -37,6 +37,18 @@ setup() {
     [ -z "$(uniq -d "$DIR/trials")" ]
     run -0 "$BIN/bench" check .
     [[ $output == *" 0 without a trial"* ]]
+}
+
+@test "--brief leaves out the details of successes, and nothing else" {
+    run -0 "$ROOT/results/record" --brief quick --trials 1 --filter 'open/linux-strict/*/*' --parallel 1
+    cd "$RESULTS/quick"
+    xz -dc trials.jsonl.xz >"$DIR/trials"
+    [ "$(wc -l <"$DIR/trials")" = "$(($(wc -l <summary.csv) - 1))" ]
+    jq -s -e 'all((.outcome == "ok") == (.brief == true)) and any(.brief)' "$DIR/trials"
+    jq -s -e 'all((.outcome == "ok") == (has("nats") | not))' "$DIR/trials"
+    cp report.html "$DIR/report.html"
+    run -0 "$BIN/bench" report .
+    cmp report.html "$DIR/report.html"
 }
 
 @test "no such campaign, or none named: one line" {

@@ -163,6 +163,39 @@ static void holm_keeps_its_level(void **state)
     assert_share("no correction", naive, ROUNDS, 0.5, 0.6);
 }
 
+/* The same twenty: of those that it rejects the expected share of false ones is exactly 0.05 * 15 / 20, and with all of
+ * them true any rejection is one: 0.05. */
+static void benjamini_hochberg_keeps_its_level(void **state)
+{
+    (void)state;
+    struct base_rng rng;
+    base_rng_seed(&rng, 16);
+    double share = 0;
+    unsigned any = 0;
+    for (unsigned r = 0; r < ROUNDS; r++) {
+        double p[20], adjusted[20];
+        unsigned wrong = 0, all = 0;
+        for (unsigned i = 0; i < 20; i++)
+            p[i] = i < 5 ? 1e-6 : base_rng_double(&rng);
+        record_benjamini_hochberg(p, adjusted, 20);
+        for (unsigned i = 0; i < 20; i++) {
+            all += adjusted[i] <= 0.05;
+            wrong += i >= 5 && adjusted[i] <= 0.05;
+        }
+        share += all ? (double)wrong / all : 0;
+        for (unsigned i = 0; i < 5; i++)
+            p[i] = base_rng_double(&rng);
+        record_benjamini_hochberg(p, adjusted, 20);
+        for (unsigned i = 0; i < 20; i++)
+            if (adjusted[i] <= 0.05) {
+                any++;
+                break;
+            }
+    }
+    assert_true(fabs(share / ROUNDS - 0.0375) < 0.003);
+    assert_share("benjamini and hochberg, all true", any, ROUNDS, 0.045, 0.055);
+}
+
 static int compare(const void *a, const void *b)
 {
     double x = *(const double *)a, y = *(const double *)b;
@@ -235,6 +268,7 @@ int main(void)
         cmocka_unit_test(paired_differences_cover),
         cmocka_unit_test(exact_pairs_keep_their_level),
         cmocka_unit_test(holm_keeps_its_level),
+        cmocka_unit_test(benjamini_hochberg_keeps_its_level),
         cmocka_unit_test(ranks_cover),
         cmocka_unit_test(calibration_tells_good_from_bad),
     };

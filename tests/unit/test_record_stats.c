@@ -172,6 +172,71 @@ static void holm_matches_published(void **state)
     record_holm(NULL, NULL, 0);
 }
 
+static void benjamini_hochberg_matches_published(void **state)
+{
+    (void)state;
+    /* Benjamini and Hochberg 1995, section 3.2: thrombolysis, 15 comparisons; at 0.05 theirs rejects 4, Holm's 3. */
+    static const double p[] = {0.0001, 0.0004, 0.0019, 0.0095, 0.0201, 0.0278, 0.0298, 0.0344,
+                               0.0459, 0.3240, 0.4262, 0.5719, 0.6528, 0.7590, 1.0000};
+    double bh[15], holm[15];
+    unsigned found = 0, strictly = 0;
+    record_benjamini_hochberg(p, bh, 15);
+    record_holm(p, holm, 15);
+    for (size_t i = 0; i < 15; i++) {
+        found += bh[i] <= 0.05;
+        strictly += holm[i] <= 0.05;
+    }
+    assert_int_equal(found, 4);
+    assert_int_equal(strictly, 3);
+    static const struct {
+        size_t n;
+        double p[5], want[5];
+    } known[] = {
+        {5, {0.50, 0.003, 0.32, 0.054, 0.0003}, {0.5, 0.0075, 0.4, 0.09, 0.0015}}, /* pingouin's multicomp */
+        {4, {0.01, 0.04, 0.03, 0.005}, {0.02, 0.04, 0.04, 0.02}},                  /* by hand */
+        {3, {0.02, 0.02, 0.02}, {0.02, 0.02, 0.02}},
+        {2, {0, 1}, {0, 1}},
+        {1, {0.7}, {0.7}},
+    };
+    for (size_t i = 0; i < BASE_ARRAY_LEN(known); i++) {
+        record_benjamini_hochberg(known[i].p, bh, known[i].n);
+        for (size_t j = 0; j < known[i].n; j++)
+            assert_true(fabs(bh[j] - known[i].want[j]) < 1e-9);
+    }
+    record_benjamini_hochberg(NULL, NULL, 0);
+}
+
+/* ---- one proportion -------------------------------------------------------------------------- */
+
+static void binomial_matches_published(void **state)
+{
+    (void)state;
+    /* Conover 1971, p. 97, after Mendel: 682 of 925 against three quarters; R's binom.test says 0.3825. */
+    assert_near(record_binomial(682, 925, 0.75), 0.3825);
+    assert_true(fabs(record_binomial(9, 12, 0.5) - 0.14599609375) < 1e-9);
+    /* By hand: of 4 trials at 1/4, none (81/256) is as likely as or likelier than 2, 3, 4 (67/256), 1 is likelier. */
+    assert_true(fabs(record_binomial(2, 4, 0.25) - 67.0 / 256) < 1e-12);
+    assert_true(fabs(record_binomial(0, 4, 0.25) - 148.0 / 256) < 1e-12);
+    /* What is certain, and what cannot be. */
+    assert_true(record_binomial(5, 5, 1) == 1 && record_binomial(4, 5, 1) == 0);
+    assert_true(record_binomial(0, 5, 0) == 1 && record_binomial(1, 5, 0) == 0);
+    assert_true(record_binomial(0, 0, 0.3) == 1);
+    assert_true(record_binomial(100, 100, 0.99) > 0.5 && record_binomial(90, 100, 0.99) < 1e-6);
+}
+
+static void binomial_rejects_at_most_as_often_as_it_says(void **state)
+{
+    (void)state;
+    /* Exactly, over all outcomes of 100 trials: what a cell of a campaign has. */
+    for (unsigned percent = 1; percent < 100; percent += 7) {
+        double rate = percent / 100.0, rejected = 0;
+        for (unsigned k = 0; k <= 100; k++)
+            if (record_binomial(k, 100, rate) <= 0.05)
+                rejected += exp(lgamma(101) - lgamma(k + 1) - lgamma(101 - k)) * pow(rate, k) * pow(1 - rate, 100 - k);
+        assert_true(rejected <= 0.05);
+    }
+}
+
 /* ---- quantiles ------------------------------------------------------------------------------- */
 
 /* R's quantile(), type 7: of c(1, 2, 4, 8, 16) the quartiles are 2, 4, 8 and the 90th percentile 12.8. */
@@ -419,6 +484,9 @@ int main(void)
         cmocka_unit_test(paired_difference_at_the_ends),
         cmocka_unit_test(exact_pairs_match_published),
         cmocka_unit_test(holm_matches_published),
+        cmocka_unit_test(benjamini_hochberg_matches_published),
+        cmocka_unit_test(binomial_matches_published),
+        cmocka_unit_test(binomial_rejects_at_most_as_often_as_it_says),
         cmocka_unit_test(quantile_is_type_7),
         cmocka_unit_test(quantile_of_few),
         cmocka_unit_test(ranks_of_the_median_match_tables),

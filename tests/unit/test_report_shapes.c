@@ -84,6 +84,21 @@ static void only_all_of_them_are_100_percent(void **state)
     }
 }
 
+static void times_fit_their_field(void **state)
+{
+    (void)state;
+    static const struct {
+        double ms;
+        const char *text;
+    } cases[] = {{0.2, "<1"},    {1, "1"},       {61.4, "61"},  {999.4, "999"}, {999.6, "1.0s"},
+                 {1234, "1.2s"}, {9949, "9.9s"}, {9951, "10s"}, {60000, "60s"}, {1e12, "99999s"}};
+    char out[8];
+    for (size_t i = 0; i < BASE_ARRAY_LEN(cases); i++) {
+        report_ms(cases[i].ms, out);
+        assert_string_equal(out, cases[i].text);
+    }
+}
+
 static void names_keep_their_order(void **state)
 {
     (void)state;
@@ -213,7 +228,7 @@ int main(void)
         cmocka_unit_test(html_text_has_no_markup),       cmocka_unit_test(only_all_of_them_are_100_percent),
         cmocka_unit_test(names_keep_their_order),        cmocka_unit_test(a_curve_ends_at_the_success_rate),
         cmocka_unit_test(an_axis_holds_all_values),      cmocka_unit_test(bins_lose_no_value),
-        cmocka_unit_test(samples_are_pooled_and_sorted),
+        cmocka_unit_test(samples_are_pooled_and_sorted), cmocka_unit_test(times_fit_their_field),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
