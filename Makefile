@@ -46,14 +46,14 @@ synspray_SRC   := $(wildcard tcp_punch/synspray*.c)
 portspray_SRC  := $(wildcard udp_punch/portspray*.c)
 rendezvous_LIBS := record wire loop base
 bench_LIBS      := lab record hist loop base
-simopen_LIBS    := peer discover record wire loop base predict
-synspray_LIBS   := peer discover record wire loop base predict
+simopen_LIBS    := baseline peer discover record wire loop base predict
+synspray_LIBS   := baseline peer discover record wire loop base predict
 predict_LIBS    := predict
 relay_SRC      := bench/baseline/relay_main.c
 mapped_SRC     := bench/baseline/mapped_main.c
 mapped_LIBS     := baseline peer discover record wire loop base predict
 relay_LIBS      := baseline peer discover record wire loop base predict
-portspray_LIBS  := peer discover record wire loop base predict
+portspray_LIBS  := baseline peer discover record wire loop base predict
 discover_LIBS   := discover record wire loop base predict
 BINS := $(PROGRAMS:%=$(BUILD)/bin/%)
 
@@ -75,7 +75,7 @@ CPPFLAGS += -D_GNU_SOURCE -I.
 ALL_CFLAGS = -std=gnu11 $(WARNINGS) $(CFLAGS) -MMD -MP
 objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 
-.PHONY: all bench record test unit cli lab lint asan perf valgrind hlog-check slurm-check report-check fuzz fuzz-seeds install uninstall clean deps deps-dev need-build
+.PHONY: all bench record test unit cli lab lint asan perf valgrind hlog-check slurm-check report-check fuzz fuzz-seeds install uninstall clean deps deps-relay deps-dev need-build
 all: $(BINS) $(PAGES)
 
 # The toolchain may be missing on a fresh machine: say so instead of failing on the first file.
@@ -140,14 +140,15 @@ $(foreach t,$(wildcard tests/dev/*.c),$(eval $(call test_rule,$(t),dev)))
 # ---- what people type ----------------------------------------------------------------------------
 
 CAMPAIGN ?= quick
-bench: deps
+NEEDS_RELAY = $(if $(shell grep -lsw '^[^;]*relay' bench/campaigns/$(CAMPAIGN).ini),deps-relay)
+bench: deps $(NEEDS_RELAY)
 	$(Q)$(MAKE) --no-print-directory all
 	$(Q)out=results/$(CAMPAIGN)-$$(date -u +%Y%m%dT%H%M%SZ); status=0; \
 	  $(BUILD)/bin/bench run bench/campaigns/$(CAMPAIGN).ini --out $$out || status=$$?; \
 	  [ $$status = 1 ] || $(BUILD)/bin/bench report $$out || status=1; exit $$status
 
 # Measures a campaign into results/CAMPAIGN, for the repository: see the head of the script.
-record: deps
+record: deps $(NEEDS_RELAY)
 	$(Q)$(MAKE) --no-print-directory all
 	$(Q)BUILD=$(abspath $(BUILD)) results/record $(CAMPAIGN)
 
@@ -235,10 +236,14 @@ clean:
 PACKAGES_BUILD := gcc libc6-dev make pkg-config git liburing-dev libjansson-dev libssl-dev libmnl-dev libinih-dev zlib1g-dev
 PACKAGES_RUN   := nftables xz-utils gnuplot-nox slirp4netns passt
 PACKAGES_TEST  := libcmocka-dev bats iproute2 jq procps util-linux netcat-openbsd mandoc parallel
-PACKAGES_DEV   := clang clang-format clang-tidy libclang-rt-14-dev cppcheck shellcheck valgrind coturn tshark miniupnpd-nftables nodejs npm chromium fonts-dejavu-core slurm-wlm munge
+# Only for campaigns that relay: Debian starts it as a service.
+PACKAGES_RELAY := coturn
+PACKAGES_DEV   := clang clang-format clang-tidy libclang-rt-14-dev cppcheck shellcheck valgrind tshark miniupnpd-nftables nodejs npm chromium fonts-dejavu-core slurm-wlm munge
 deps:
 	$(Q)tests/deps $(PACKAGES_BUILD) $(PACKAGES_RUN) $(PACKAGES_TEST)
-deps-dev: deps
+deps-relay:
+	$(Q)tests/deps $(PACKAGES_RELAY)
+deps-dev: deps deps-relay
 	$(Q)tests/deps $(PACKAGES_DEV)
 
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

@@ -1,8 +1,11 @@
-/* The program `simopen`. */
+/* The program `simopen`: the technique, and the relay as its last resort. */
+#include "bench/baseline/baseline.h"
 #include "bench/peer/peer.h"
 #include "tcp_punch/simopen.h"
 
 int main(int argc, char **argv)
 {
-    return peer_main(&simopen_technique, argc, argv);
+    struct peer_technique technique = simopen_technique;
+    technique.last_resort = &relay_resort;
+    return peer_main(&technique, argc, argv);
 }

@@ -164,6 +164,13 @@ void baseline_portmap_close(struct baseline_portmap *map);
 extern const struct peer_technique relay_technique;
 
 /*
+ * The last resort of mode auto, for programs to join to a punching technique (peer_technique.last_resort): the relay,
+ * in a channel where that technique is UDP's, else by RFC 6062. Options --relay, --relay-user, ...: role a's, as for
+ * the technique `relay`.
+ */
+extern const struct peer_technique relay_resort;
+
+/*
  * `mapped`: role a has its registered port mapped by its gateway, and role b goes there. The mapping is asked for after
  * the start instant, and removed when the trial ends.
  */

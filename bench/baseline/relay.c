@@ -41,6 +41,9 @@ static const struct peer_option relay_options[] = {
      .choices = transports},
 };
 
+static const struct relay_account relay_account = {"turn", "turn-user", "turn-password", "turn-password-file",
+                                                   "turn-transport"};
+
 static struct relay_mode mode_of(const char *name)
 {
     static const struct relay_mode all[] = {
@@ -104,7 +107,7 @@ static const char *advice_of(enum baseline_turn_fate fate)
     case BASELINE_TURN_UNREACHABLE:
         return "it cannot be reached: is it running there?";
     case BASELINE_TURN_WRONG_CREDENTIALS:
-        return "wrong user or password: check --turn-user and --turn-password";
+        return "wrong user or password: check those that it was given";
     case BASELINE_TURN_STALE_NONCE:
         return "it calls each new nonce stale: check its clock and configuration";
     case BASELINE_TURN_GONE:
@@ -136,7 +139,7 @@ void relay_give_up(struct relay *r, enum baseline_turn_fate fate, uint16_t code)
     char server[BASE_EP_STRLEN];
     struct relay_note note = {.kind = RELAY_NOTE_FAILED, .fate = fate};
     union base_ep ep = {0};
-    peer_option_ep(peer_trial_options(r->trial), "turn", &ep);
+    peer_option_ep(peer_trial_options(r->trial), r->account->server, &ep);
     base_error("the TURN server %s%s: %s", base_ep_format(&ep, server),
                peer_trial_over(r->trial) ? " has ended the relay" : " gives no relay", advice_of(fate));
     if (code)
@@ -157,15 +160,22 @@ void relay_maybe_closed(struct relay *r)
 
 /* ---- the contract ---------------------------------------------------------------------------- */
 
-static int relay_open(struct peer_trial *t)
+static struct relay *begin(struct peer_trial *t, const char *mode, const struct relay_account *account)
 {
     struct relay *r = peer_trial_state(t);
     r->trial = t;
-    r->mode = mode_of(peer_trial_plan(t)->mode);
+    r->mode = mode_of(mode);
+    r->account = account;
     r->fd = -1;
     loop_op_init(&r->timer, relay_timer_done, r);
     loop_op_init(&r->tcp_op, relay_tcp_done, r);
-    peer_trial_relayed(t);
+    return r;
+}
+
+static int relay_open(struct peer_trial *t)
+{
+    struct relay *r = begin(t, peer_trial_plan(t)->mode, &relay_account);
+    peer_trial_relayed(t, NULL);
     return allocates(r) ? relay_credentials(r) : relay_peer_open(r);
 }
 
@@ -187,6 +197,8 @@ static void noted(struct relay *r, const struct relay_note *note)
         if (allocates(r) && !r->mode.both)
             return; /* nothing that role b could know */
         r->theirs = note->at;
+        if (r->resort)
+            peer_trial_relayed(r->trial, &r->theirs);
         if (r->mode.both)
             relay_meet(r);
         else
@@ -219,7 +231,8 @@ static void relay_event(struct peer_trial *t, const struct peer_event *event)
         break;
     case PEER_EVENT_LOST:
         peer_trial_error(t, event->err == -EACCES ? "strangers" : "reset");
-        if (!allocates(r) && !r->stopping)
+        /* Not of a path that was punched. */
+        if (!allocates(r) && !r->stopping && base_ep_equal(&event->remote, &r->theirs))
             relay_peer_again(r);
         break;
     case PEER_EVENT_VERIFIED:
@@ -257,6 +270,55 @@ const struct peer_technique relay_technique = {
     .plan = relay_plan,
     .state_size = sizeof(struct relay),
     .open = relay_open,
+    .go = relay_go,
+    .event = relay_event,
+    .close = relay_close,
+};
+
+/* ---- as the last resort of another technique -------------------------------------------------- */
+
+static const struct peer_option resort_options[] = {
+    {.name = "relay",
+     .arg = "ADDR:PORT",
+     .value = "",
+     .help = "role a, mode auto: where punching cannot do it or fails, go through this TURN server",
+     .kind = PEER_OPT_ENDPOINT,
+     .local = true},
+    {.name = "relay-user", .arg = "NAME", .value = "", .help = "user there", .kind = PEER_OPT_TEXT, .local = true},
+    {.name = "relay-password",
+     .arg = "WORD",
+     .value = "",
+     .help = "password there; other users of this host can see it: better the next one",
+     .kind = PEER_OPT_TEXT,
+     .local = true},
+    {.name = "relay-password-file",
+     .arg = "FILE",
+     .value = "",
+     .help = "the password is in this file",
+     .kind = PEER_OPT_TEXT,
+     .local = true},
+};
+
+static const struct relay_account resort_account = {"relay", "relay-user", "relay-password", "relay-password-file",
+                                                    NULL};
+
+static int resort_open(struct peer_trial *t)
+{
+    bool tcp = peer_trial_transport(t) == PEER_TCP;
+    struct relay *r = begin(t, tcp ? "tcp" : "udp-channel", &resort_account);
+    r->resort = true;
+    /* What was punched before has its kind; over UDP the carrier's paths have theirs. */
+    if (tcp && allocates(r))
+        peer_trial_relayed(t, NULL);
+    return allocates(r) ? relay_credentials(r) : relay_peer_open(r);
+}
+
+const struct peer_technique relay_resort = {
+    .name = "relay",
+    .options = resort_options,
+    .n_options = BASE_ARRAY_LEN(resort_options),
+    .state_size = sizeof(struct relay),
+    .open = resort_open,
     .go = relay_go,
     .event = relay_event,
     .close = relay_close,

@@ -13,6 +13,12 @@ struct relay_mode {
     bool both;                                   /* TCP: each side has an allocation */
 };
 
+/* The names of the options that say where the server is and who we are to it. */
+struct relay_account {
+    const char *server, *user, *password, *password_file;
+    const char *transport; /* NULL: UDP's relay is reached over UDP */
+};
+
 /* Channel mode: the datagram that made us bind waits here until the channel stands. */
 struct relay_held {
     union base_ep from;
@@ -23,12 +29,15 @@ struct relay_held {
 struct relay {
     struct peer_trial *trial;
     struct relay_mode mode;
+    const struct relay_account *account;
+    bool resort;                  /* acts for another technique */
     struct baseline_turn *turn;   /* NULL = none (any more) */
     struct baseline_portmap *map; /* technique `mapped`; likewise */
     char user[PEER_OPTION_VALUE], password[PEER_OPTION_VALUE];
     unsigned carrier;          /* UDP */
     union base_ep own, theirs; /* relayed endpoints: ours, and the other side's */
-    bool permitted, ready;     /* our permission stands; the other side's does */
+    unsigned asked, granted;   /* permissions */
+    bool permitted, ready;     /* all of ours stand; the other side's do */
     bool connecting;           /* tcp-both, tcp-connect: asked for */
     struct relay_held held;
     struct loop_op timer;  /* role b: probes, or connects again */

@@ -5,11 +5,15 @@
 
 #include "bench/baseline/relay.h"
 
-/* Of the deadline: a server that is silent for so long is given up while the other side can still be told. */
-#define PATIENCE(deadline_ns) ((deadline_ns) / 4 * 3)
-#define RTO_MIN_NS            (100 * BASE_NS_PER_MS)
+/* Of what is left of the deadline: a server that is silent for so long is given up while the other side can still be
+ * told. */
+#define PATIENCE(left_ns) ((left_ns) / 4 * 3)
+#define RTO_MIN_NS        (100 * BASE_NS_PER_MS)
 
 /* ---- who we are to the server ---------------------------------------------------------------- */
+
+/* Of the addresses that S saw the other side at; what else is bound needs room in the allocation, too. */
+#define MAX_PERMITTED (BASELINE_TURN_MAX_PEERS / 2)
 
 static int read_password(struct relay *r, const char *path)
 {
@@ -27,14 +31,15 @@ int relay_credentials(struct relay *r)
 {
     const struct peer_options *o = peer_trial_options(r->trial);
     union base_ep server;
-    if (!peer_option_ep(o, "turn", &server) || !*peer_option_text(o, "turn-user")) {
-        base_error("role %s makes the allocation: --turn ADDR:PORT and --turn-user are needed here",
-                   peer_trial_role(r->trial) == WIRE_ROLE_A ? "a" : "b");
+    const struct relay_account *names = r->account;
+    if (!peer_option_ep(o, names->server, &server) || !*peer_option_text(o, names->user)) {
+        base_error("role %s makes the allocation: --%s ADDR:PORT and --%s are needed here",
+                   peer_trial_role(r->trial) == WIRE_ROLE_A ? "a" : "b", names->server, names->user);
         return -EINVAL;
     }
-    memcpy(r->user, peer_option_text(o, "turn-user"), sizeof(r->user));
-    memcpy(r->password, peer_option_text(o, "turn-password"), sizeof(r->password));
-    const char *file = peer_option_text(o, "turn-password-file");
+    memcpy(r->user, peer_option_text(o, names->user), sizeof(r->user));
+    memcpy(r->password, peer_option_text(o, names->password), sizeof(r->password));
+    const char *file = peer_option_text(o, names->password_file);
     return *file ? read_password(r, file) : 0;
 }
 
@@ -58,6 +63,19 @@ static const union base_ep *other_side(const struct relay *r)
     return r->mode.both ? &r->theirs : &peer_trial_candidates(r->trial)->list[0].ep;
 }
 
+/* A NAT with several addresses may show the relay any of them. */
+static void permit(struct relay *r)
+{
+    union base_ep seen[PEER_MAX_ADDRESSES];
+    size_t n = r->resort ? peer_trial_other(r->trial, seen) : 0;
+    if (n == 0) {
+        r->asked = baseline_turn_permit(r->turn, other_side(r)) == 0;
+        return;
+    }
+    for (size_t i = 0; i < n && i < MAX_PERMITTED; i++)
+        r->asked += baseline_turn_permit(r->turn, &seen[i]) == 0;
+}
+
 static void allocated(struct relay *r, const struct baseline_turn_event *event)
 {
     char text[BASE_EP_STRLEN];
@@ -68,11 +86,13 @@ static void allocated(struct relay *r, const struct baseline_turn_event *event)
     if (r->mode.both)
         tell(r, RELAY_NOTE_AT);
     if (!r->mode.both || base_ep_is_set(&r->theirs))
-        baseline_turn_permit(r->turn, other_side(r));
+        permit(r);
 }
 
 static void permitted(struct relay *r)
 {
+    if (++r->granted < r->asked)
+        return;
     r->permitted = true;
     mark(r, "permitted_ns");
     if (r->mode.both)
@@ -165,17 +185,19 @@ int relay_allocate(struct relay *r)
     struct peer_trial *t = r->trial;
     const struct peer_options *o = peer_trial_options(t);
     const struct peer_plan *plan = peer_trial_plan(t);
+    const char *way = r->account->transport ? peer_option_text(o, r->account->transport) : "udp";
+    uint64_t now = base_now_ns(), deadline = peer_trial_deadline_ns(t);
     struct baseline_turn_config config = {
-        .tcp = r->mode.tcp || strcmp(peer_option_text(o, "turn-transport"), "tcp") == 0,
+        .tcp = r->mode.tcp || strcmp(way, "tcp") == 0,
         .relay_tcp = r->mode.tcp,
         .user = r->user,
         .password = r->password,
         .rto_ns = 2 * plan->rtt_ns > RTO_MIN_NS ? 2 * plan->rtt_ns : RTO_MIN_NS,
-        .patience_ns = PATIENCE(plan->deadline_ns),
+        .patience_ns = deadline > now ? PATIENCE(deadline - now) : 1,
         .event = on_event,
         .owner = r,
     };
-    peer_option_ep(o, "turn", &config.server);
+    peer_option_ep(o, r->account->server, &config.server);
     if (!r->mode.tcp) {
         int carrier = peer_udp_carrier(t, carry, r);
         if (carrier < 0)

@@ -18,10 +18,14 @@ uint64_t turn_patience_ns(const struct baseline_turn *turn)
 static void put_ask(struct wire_stun_writer *w, const struct baseline_turn *turn, const struct turn_ask *ask)
 {
     const uint8_t transport[4] = {turn->config.relay_tcp ? WIRE_TURN_TCP : WIRE_TURN_UDP};
+    /* An IPv4 address is what a server relays from otherwise (RFC 8656, 7.2). */
+    const uint8_t family[4] = {WIRE_TURN_IPV6};
     const uint8_t channel[4] = {(uint8_t)(ask->channel >> 8), (uint8_t)ask->channel};
     switch (ask->method) {
     case WIRE_TURN_ALLOCATE:
         wire_stun_put(w, WIRE_TURN_REQUESTED_TRANSPORT, transport, sizeof(transport));
+        if (turn->config.server.sa.sa_family == AF_INET6)
+            wire_stun_put(w, WIRE_TURN_REQUESTED_ADDRESS_FAMILY, family, sizeof(family));
         if (ask->lifetime_s)
             wire_stun_put_u32(w, WIRE_TURN_LIFETIME, ask->lifetime_s);
         break;

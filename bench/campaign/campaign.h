@@ -6,7 +6,7 @@
  *   blocks.c   cells -> ranges of trials, shards (pure)
  *   link.c     [link] -> each host's access link (pure)
  *   side.c     HOME@CARRIER                              hosts.c    the hosts of a cell, and their NATs
- *   worker.c   one range of one cell's trials, in a lab (program.c, peers.c, exec.c; worker.h)
+ *   worker.c   one range of one cell's trials, in a lab (program.c, peers.c, turn.c, exec.c; worker.h)
  *   coordinator.c   the workers, and the only writer
  *   jobs.c     what workers are given, in which order
  *   exec_config.c   the keys of `use = exec` (pure)         shell.c    a command in a host, and what it is told
@@ -110,12 +110,16 @@ struct campaign_choice {
     char options[CAMPAIGN_OPTIONS_LEN]; /* separated by blanks; of role a's program, what each side has for itself of
                                            both */
     struct campaign_exec exec;          /* technique exec only */
+    bool relay, relay_given;            /* mode auto has a relay as its last resort; `relay` was written */
 };
+
+/* Whether its peers are given a TURN server: `turnserver` has to be there. */
+bool campaign_choice_relays(const struct campaign_choice *choice);
 
 /* "tcp" or "udp"; static. */
 const char *campaign_choice_transport(const struct campaign_choice *choice);
 
-/* The sections [technique LABEL], with the keys `use` (NAME or NAME:MODE) and `options`, or those of exec. */
+/* The sections [technique LABEL], with the keys `use` (NAME or NAME:MODE), `options` and `relay`, or those of exec. */
 struct campaign_variants {
     struct campaign_choice list[CAMPAIGN_MAX_TECHNIQUES]; /* technique NULL: `use` has not come yet */
     size_t n;
@@ -523,6 +527,9 @@ bool campaign_restarts_line(struct campaign_restarts *r, const char *line, size_
 const char *campaign_restarts_explain(int err);
 /* The trial is over: what did not come in time does not come. */
 void campaign_restarts_stop(struct campaign_restarts *r);
+
+/* turn.c: before anything runs: is there a TURN server for the cells that relay? 0, or -ENOENT: said on stderr. */
+int campaign_turn_check(const struct campaign_cell *cells, size_t n);
 
 /* shell.c: a command in a host */
 

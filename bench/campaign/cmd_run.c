@@ -360,8 +360,8 @@ static int run_plan(struct plan *p)
     int res = campaign_program_dir(p->program_dir);
     if (res < 0)
         base_error("this program's own place is not to be found: %s", strerror(-res));
-    if (res < 0 || read_plan(p) < 0 || check_programs(p) < 0 || make_tallies(p) < 0 || check_open_files(p) < 0 ||
-        campaign_pcap_prepare(&p->options.common.pcap) < 0)
+    if (res < 0 || read_plan(p) < 0 || check_programs(p) < 0 || campaign_turn_check(p->cells, p->n) < 0 ||
+        make_tallies(p) < 0 || check_open_files(p) < 0 || campaign_pcap_prepare(&p->options.common.pcap) < 0)
         return BASE_EXIT_USAGE;
     if (lab_enter(err) < 0) {
         base_error("%s", err);

@@ -197,6 +197,8 @@ static int start_peer(struct worker *w, struct worker_program *p, struct lab_hos
         add_arg(&a, "--mode");
         add_arg(&a, job->cell->choice->mode);
     }
+    for (const char *const *word = worker_turn_options(w); *word; word++)
+        add_arg(&a, *word);
     add_words(&a, options, rules);
     return worker_program_start(w, p, host, a.argv, -1, -1);
 }
@@ -218,6 +220,8 @@ static int peers_trial(struct worker *w, uint64_t trial)
     const struct campaign_job *job = w->job;
     char doing[48];
     snprintf(doing, sizeof(doing), "in trial %llu", (unsigned long long)trial);
+    if (worker_turn_check(w) < 0)
+        return -EIO;
     if (write(w->step_fd, "\n", 1) != 1)
         return blame(w, doing);
     uint64_t limit =
@@ -229,6 +233,8 @@ static int peers_trial(struct worker *w, uint64_t trial)
     if (!w->record)
         worker_wait_until(w, record_or_s_death,
                           base_now_ns() + (gave_up(&w->a) || gave_up(&w->b) ? GONE_LIMIT_NS : END_LIMIT_NS));
+    if (w->record)
+        worker_turn_settle(w);
     return w->record ? 0 : blame(w, doing);
 }
 
@@ -259,6 +265,8 @@ static int peers_begin(struct worker *w)
     w->a.name = w->b.name = job->cell->choice->technique->program;
     int res = start_server(w, s_path);
     if (res == 0)
+        res = worker_turn_begin(w);
+    if (res == 0)
         res = start_peer(w, &w->a, w->hosts.a, peer_path);
     return res == 0 ? start_peer(w, &w->b, w->hosts.b, peer_path) : res;
 }
@@ -268,6 +276,7 @@ static void peers_stop(struct worker *w)
     worker_program_close(w, &w->s);
     worker_program_close(w, &w->a);
     worker_program_close(w, &w->b);
+    worker_turn_stop(w);
     if (w->step_fd >= 0)
         close(w->step_fd);
 }

@@ -239,7 +239,7 @@ int report_cell_add(struct report_set *set, struct report_cell *cell, const stru
     cell->ok += ok;
     cell->outcomes[view->outcome]++;
     if (view->outcome != RECORD_INFEASIBLE)
-        record_calibration_add(&cell->calibration, view->predicted_p, ok);
+        record_calibration_add(&cell->calibration, view->predicted_p, ok && strcmp(view->path, "relay") != 0);
     return 0;
 }
 

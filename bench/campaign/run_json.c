@@ -35,6 +35,8 @@ static json_t *techniques_json(const struct campaign_config *c)
         json_t *item = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "label", choice->label, "technique",
                                  choice->technique->name, "program", choice->technique->program, "transport",
                                  campaign_choice_transport(choice), "mode", choice->mode, "options", choice->options);
+        if (choice->relay)
+            json_object_set_new(item, "relay", json_true());
         if (choice->exec.used)
             json_object_set_new(item, "exec", campaign_exec_json(&choice->exec));
         json_array_append_new(list, item);

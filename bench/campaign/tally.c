@@ -1,6 +1,7 @@
 /* Counting a cell's trials. Pure. */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "bench/campaign/campaign.h"
 
@@ -36,9 +37,10 @@ int campaign_tally_add(struct campaign_tally *t, const struct record_view *view)
     t->total_ns += view->total_ns;
     if (view->outcome == RECORD_OK)
         t->connect_ns[t->n_connect++] = view->connect_ns;
-    /* What was called infeasible was not tried. */
+    /* What was called infeasible was not tried; and a relay is not what was predicted. */
     if (view->outcome != RECORD_INFEASIBLE)
-        record_calibration_add(&t->calibration, view->predicted_p, view->outcome == RECORD_OK);
+        record_calibration_add(&t->calibration, view->predicted_p,
+                               view->outcome == RECORD_OK && strcmp(view->path, "relay") != 0);
     return 0;
 }
 

@@ -12,6 +12,7 @@
 static const char *const simopen_modes[] = {PLAIN, "auto", "none", NULL};
 static const char *const synspray_modes[] = {"hold", "reuse", "listen", "auto", "none", NULL};
 static const char *const portspray_modes[] = {"punch", "window", "random", "full", "auto", "none", NULL};
+static const char *const relay_modes[] = {"udp-send", "udp-channel", "tcp", "tcp-connect", "tcp-both", "none", NULL};
 static const char *const no_modes[] = {NULL};
 
 static const struct campaign_technique table[] = {
@@ -22,6 +23,8 @@ static const struct campaign_technique table[] = {
     {"portspray", "portspray", "udp", "punch", portspray_modes,
      "UDP hole punching; punch: the classic one; against NATs whose ports move: window, random, full"},
     {"none", "portspray", "udp", "none", no_modes, "control: sends nothing, so nothing may connect"},
+    {"relay", "relay", "udp", "udp-channel", relay_modes,
+     "through a TURN server beside S (needs turnserver): what would have worked without punching"},
     {"exec", "/bin/sh", "", PLAIN, no_modes, "any two commands; a section [technique LABEL] says which"},
     {NULL, NULL, NULL, NULL, NULL, NULL},
 };
@@ -125,8 +128,21 @@ static int variant_key(struct campaign_choice *variant, const char *key, const c
     int res = campaign_exec_set(&variant->exec, key, value, more, err);
     if (res != -ENOENT)
         return res;
-    return campaign_fail(-EINVAL, err, "[technique %s] has no key '%.40s'; use one of: use, options, %s",
+    return campaign_fail(-EINVAL, err, "[technique %s] has no key '%.40s'; use one of: use, options, relay, %s",
                          variant->label, key, campaign_exec_keys());
+}
+
+/* relay = yes */
+static int set_relay(struct campaign_choice *variant, const char *value, char err[CAMPAIGN_ERROR_LEN])
+{
+    bool yes = strcmp(value, "yes") == 0;
+    if (!yes && strcmp(value, "no") != 0)
+        return campaign_fail(-EINVAL, err, "'relay = %.40s': write yes or no", value);
+    if (variant->relay_given)
+        return campaign_fail(-EINVAL, err, "[technique %s] has 'relay' twice", variant->label);
+    variant->relay_given = true;
+    variant->relay = yes;
+    return 0;
 }
 
 int campaign_variant_set(struct campaign_variants *v, const char *label, const char *key, const char *value, bool more,
@@ -136,6 +152,8 @@ int campaign_variant_set(struct campaign_variants *v, const char *label, const c
     bool use = strcmp(key, "use") == 0;
     if (!variant)
         return -EINVAL;
+    if (strcmp(key, "relay") == 0)
+        return set_relay(variant, value, err);
     if (!use && strcmp(key, "options") != 0)
         return variant_key(variant, key, value, more, err);
     if (use ? variant->technique != NULL : variant->options[0])
@@ -161,6 +179,12 @@ static bool is_exec(const struct campaign_choice *choice)
 static int check_variant(struct campaign_choice *variant, char err[CAMPAIGN_ERROR_LEN])
 {
     char why[CAMPAIGN_ERROR_LEN - 100];
+    if (variant->relay && strcmp(variant->mode, "auto") != 0)
+        return campaign_fail(
+            -EINVAL, err,
+            "[technique %s] has 'relay = yes', the last resort of mode auto: write 'use = simopen:auto', "
+            "synspray:auto or portspray:auto, or use the technique relay",
+            variant->label);
     if (!is_exec(variant) && variant->exec.used)
         return campaign_fail(-EINVAL, err, "[technique %s] has commands, which only 'use = exec' runs", variant->label);
     if (!is_exec(variant))
@@ -196,5 +220,13 @@ int campaign_variant_resolve(const struct campaign_variants *v, const char *text
 
 const char *campaign_choice_transport(const struct campaign_choice *choice)
 {
-    return choice->exec.transport ? choice->exec.transport : choice->technique->transport;
+    if (choice->exec.transport)
+        return choice->exec.transport;
+    /* Baselines that do both say so in the mode. */
+    return strncmp(choice->mode, "tcp", 3) == 0 ? "tcp" : choice->technique->transport;
+}
+
+bool campaign_choice_relays(const struct campaign_choice *choice)
+{
+    return choice->relay || (strcmp(choice->technique->name, "relay") == 0 && strcmp(choice->mode, "none") != 0);
 }

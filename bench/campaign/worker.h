@@ -4,6 +4,7 @@
  *   worker.c   the lab, the trials one after the other, what the coordinator is told
  *   program.c  a program in a host, and waiting for what it does
  *   peers.c    measures with rendezvous and a technique's program     exec.c   measures with a section's own commands
+ *   turn.c     the TURN server beside rendezvous, where a technique relays
  */
 #ifndef BENCH_CAMPAIGN_WORKER_H
 #define BENCH_CAMPAIGN_WORKER_H
@@ -51,6 +52,14 @@ extern const struct worker_measurer worker_peers, worker_exec;
 
 struct worker_exec_state;
 
+/* A TURN server in host s. */
+struct worker_turn {
+    struct worker_program program;
+    bool wanted;
+    bool udp, tcp;       /* it listens there */
+    uint64_t made, gone; /* allocations, as its log has them */
+};
+
 struct worker {
     const struct campaign_job *job;
     struct loop *loop;
@@ -64,6 +73,7 @@ struct worker {
     /* the peers' */
     int step_fd; /* S's stdin */
     bool told_s_closed;
+    struct worker_turn turn;
     /* the commands' */
     struct worker_exec_state *exec;
 };
@@ -79,6 +89,19 @@ static inline uint64_t worker_first_made(const struct worker *w)
 void worker_tell(struct worker *w, const char *line, size_t len);
 /* Says what failed, once: the first failure explains the others. -EIO. */
 __attribute__((format(printf, 2, 3))) int worker_failed(struct worker *w, const char *fmt, ...);
+
+/* ---- the TURN server (turn.c) ---------------------------------------------------------------- */
+
+/* Starts it, if the cell's technique relays, and waits until it listens. These give 0, or what worker_failed() does. */
+int worker_turn_begin(struct worker *w);
+/* Before a trial: starts it again where it has died. */
+int worker_turn_check(struct worker *w);
+/* After a trial: gives the peers a moment to delete their allocations, before their NATs forget the way there. */
+void worker_turn_settle(struct worker *w);
+void worker_turn_stop(struct worker *w);
+/* The options that tell a peer of it, each with its value behind it, NULL-terminated; static. Empty where there is
+ * none. */
+const char *const *worker_turn_options(const struct worker *w);
 
 /* ---- programs and waiting (program.c) -------------------------------------------------------- */
 

@@ -124,6 +124,12 @@ static void check(struct argp_state *state, struct parse *p)
         argp_failure(state, BASE_EXIT_USAGE, 0, "--session NAME is needed");
     if (c->json && c->pipe)
         argp_failure(state, BASE_EXIT_USAGE, 0, "--json and --pipe both want stdout: choose one");
+    const struct peer_technique *last = c->technique->last_resort;
+    bool mode_is_known = c->role == WIRE_ROLE_A || peer_option_given(&c->options, "mode");
+    if (last && mode_is_known && *peer_option_text(&c->options, last->options[0].name) &&
+        !peer_resort_given(&c->options, c->technique))
+        argp_failure(state, BASE_EXIT_USAGE, 0, "--%s is the last resort of --mode auto: add that",
+                     last->options[0].name);
     if (c->pipe && c->trials != 1)
         argp_failure(state, BASE_EXIT_USAGE, 0, "--pipe joins one path: leave --trials at 1");
     if (!p->have_seed && base_random_bytes(&c->seed, sizeof(c->seed)) < 0)

@@ -34,6 +34,7 @@ enum body_field {
     F_POOL,
     F_STRATEGY,
     F_GAP, /* ns between a search's holes; absent = none */
+    F_RESORT,
 };
 
 #define PROBABILITY_UNIT 1e9
@@ -476,6 +477,8 @@ int peer_plan_encode(const struct peer_plan *p, uint8_t *buf, size_t cap)
         wire_put_u64(&w, F_PREDICTED, (uint64_t)llround(p->predicted_p * PROBABILITY_UNIT));
     wire_put_u64(&w, F_INFEASIBLE, p->infeasible);
     wire_put_u64(&w, F_STRATEGY, p->strategy);
+    if (p->resort)
+        wire_put_u64(&w, F_RESORT, p->resort);
     put_search(&w, &p->search);
     put_candidates(&w, WIRE_ROLE_A, &p->for_a);
     put_candidates(&w, WIRE_ROLE_B, &p->for_b);
@@ -505,7 +508,7 @@ static int plan_candidates(const struct wire_reader *from, struct peer_plan *out
 int peer_plan_decode(const uint8_t *buf, size_t len, struct peer_plan *out)
 {
     struct wire_reader r;
-    uint64_t predicted, infeasible = 0, strategy = 0;
+    uint64_t predicted, infeasible = 0, strategy = 0, resort = 0;
     memset(out, 0, sizeof(*out));
     out->predicted_p = NAN;
     if (wire_fields_open(buf, len, &r) < 0 || wire_get_text(&r, F_MODE, out->mode, sizeof(out->mode)) < 0 ||
@@ -517,6 +520,8 @@ int peer_plan_decode(const uint8_t *buf, size_t len, struct peer_plan *out)
         out->predicted_p = fmin(1, (double)predicted / PROBABILITY_UNIT);
     wire_get_u64(&r, F_INFEASIBLE, &infeasible);
     out->infeasible = infeasible != 0;
+    wire_get_u64(&r, F_RESORT, &resort);
+    out->resort = resort != 0;
     wire_get_u64(&r, F_STRATEGY, &strategy);
     out->strategy = strategy < PEER_STRATEGIES ? (enum peer_strategy)strategy : PEER_STRATEGY_NONE;
     int err = get_search(&r, &out->search);

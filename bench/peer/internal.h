@@ -247,6 +247,29 @@ void peer_after_agreed(struct peer_trial *t);
 /* The same, once it has outlived --hold-for. */
 void peer_after_held(struct peer_trial *t);
 
+/* ---- the last resort of mode auto (resort.c) -------------------------------------------------- */
+
+struct peer_resort {
+    struct loop_op timer; /* role a: half of the deadline; then whenever it is due at once */
+    bool on;              /* it acts */
+    bool due;
+    bool failed; /* punching did, with this outcome */
+    enum record_outcome outcome;
+    void *punch_state; /* of the technique that it took over from */
+};
+/* Whether this side's options name one, and the mode is auto. */
+bool peer_resort_given(const struct peer_options *o, const struct peer_technique *technique);
+void peer_resort_init(struct peer_trial *t);
+/* There is nothing else: it acts from the start. */
+void peer_resort_instead(struct peer_trial *t);
+/* The start instant. */
+void peer_resort_wait(struct peer_trial *t);
+/* Punching has failed on this side. True: that is not the end. */
+bool peer_resort_takes_over(struct peer_trial *t, enum record_outcome outcome);
+/* A note of the other side goes to the technique that sent it. */
+void peer_resort_noted(struct peer_trial *t, const struct peer_event *note);
+void peer_resort_close(struct peer_trial *t);
+
 /* ---- one side begins later (skew.c) ---------------------------------------------------------- */
 
 /* How much later than the common instant that role begins (ns). */
@@ -285,7 +308,7 @@ struct peer_counter {
 
 struct peer_trial {
     struct peer *peer;
-    const struct peer_technique *technique;
+    const struct peer_technique *technique, *acting; /* acting: it, or its last resort */
     uint64_t number;
     enum peer_trial_state state;
     struct base_rng rng, port_rng;
@@ -307,7 +330,8 @@ struct peer_trial {
     struct peer_path *chosen;
     uint64_t chosen_ns; /* role a: when */
     bool agreed;
-    bool relayed;  /* peer_trial_relayed() */
+    bool relayed; /* peer_trial_relayed(): to relayed_at; unset: to anywhere */
+    union base_ep relayed_at;
     bool recorded; /* its joint record has been printed */
     bool rejoined; /* and the technique has not been told yet */
     struct peer_stream *streams;
@@ -319,7 +343,9 @@ struct peer_trial {
     struct peer_skew_notes early;
 
     void *technique_state;
-    bool technique_open, technique_closed;
+    bool technique_open; /* open() was called, of the acting one too */
+    unsigned unclosed;   /* techniques whose peer_trial_closed() is still to come */
+    struct peer_resort resort;
     struct record_side side;
     struct peer_counter counters[PEER_MAX_COUNTERS];
     size_t n_counters;
@@ -329,6 +355,8 @@ struct peer_trial {
     unsigned holds;
 };
 
+/* open() of the acting technique. 0, or -errno. */
+int peer_trial_open(struct peer_trial *t);
 /* Begins trial `number`. 0, or -errno. */
 int peer_trial_begin(struct peer *peer, uint64_t number);
 void peer_trial_sampled(struct peer_trial *t, int err);

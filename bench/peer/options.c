@@ -212,6 +212,9 @@ void peer_options_init(struct peer_options *o, const struct peer_technique *tech
     choose_samples(o, technique);
     for (size_t i = 0; i < technique->n_options; i++)
         add(o, &technique->options[i], technique->options[i].value);
+    const struct peer_technique *last = technique->last_resort;
+    for (size_t i = 0; last && i < last->n_options; i++)
+        add(o, &last->options[i], last->options[i].value);
 }
 
 const struct peer_option *peer_options_find(const struct peer_options *o, const char *name)

@@ -9,11 +9,17 @@ const char *peer_path_name(enum peer_path_kind kind)
     return kind < PEER_PATH_KINDS ? names[kind] : "direct";
 }
 
+void peer_trial_relayed(struct peer_trial *t, const union base_ep *at)
+{
+    t->relayed = true;
+    t->relayed_at = at ? *at : (union base_ep){0};
+}
+
 /* A remote endpoint that the plan names is of the plan's kind; the other side's own addresses are private. */
 static enum peer_path_kind path_kind(const struct peer_trial *t, const union base_ep *remote)
 {
     const struct peer_candidates *c = peer_trial_candidates(t);
-    if (t->relayed)
+    if (t->relayed && (!base_ep_is_set(&t->relayed_at) || base_ep_equal(&t->relayed_at, remote)))
         return PEER_PATH_RELAY;
     for (size_t i = 0; i < c->n; i++)
         if (base_ep_equal(&c->list[i].ep, remote))

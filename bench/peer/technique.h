@@ -188,8 +188,9 @@ struct peer_plan {
     struct peer_candidates for_a, for_b; /* what side a, side b aims at */
     uint64_t deadline_ns;                /* from the start */
     uint64_t rtt_ns;                     /* between the peers, estimated */
-    double predicted_p;                  /* NAN = no prediction */
-    bool infeasible;                     /* nothing will be sent */
+    double predicted_p;                  /* NAN = no prediction; of punching, whatever the last resort does */
+    bool infeasible;                     /* nothing will be sent, but by the last resort */
+    bool resort;                         /* role a has a last resort: no failure is the end without it */
     enum peer_strategy strategy;         /* of the first attempt */
     struct peer_search search;
     char why[160]; /* role a: what is in the way, for the one who started the programs; not sent */
@@ -347,6 +348,13 @@ struct peer_technique {
     void (*close)(struct peer_trial *t);
     /* Optional: the deadline has passed; what became of it, as far as this side can tell (peer_trial_why()). */
     enum record_outcome (*explain)(struct peer_trial *t, enum record_outcome outcome);
+    /*
+     * Optional: what is left to mode auto on both sides once punching is infeasible, has failed, or has had half of the
+     * deadline. It acts in the same trial in place of this one, from open() to close(), but plans nothing; paths that
+     * this one made may still win. Its first option, where it is not empty on role a's side, turns it on. A program
+     * joins the two: techniques do not know each other.
+     */
+    const struct peer_technique *last_resort;
 };
 
 /* ---- services of the chassis ----------------------------------------------------------------- */
@@ -389,8 +397,11 @@ int peer_trial_hops(const struct peer_trial *t);
 
 /* The registered port. */
 uint16_t peer_trial_port(const struct peer_trial *t);
-/* Every path that is made from now on goes through a relay, whatever its remote endpoint is. */
-void peer_trial_relayed(struct peer_trial *t);
+/* Every path that is made from now on to this endpoint, NULL: to any, goes through a relay. */
+void peer_trial_relayed(struct peer_trial *t, const union base_ep *at);
+enum peer_transport peer_trial_transport(const struct peer_trial *t);
+/* The addresses that S saw the other side at in this trial (no ports), the last one first. How many. */
+size_t peer_trial_other(const struct peer_trial *t, union base_ep out[PEER_MAX_ADDRESSES]);
 
 /* TCP: a socket bound to the registered port with SO_REUSEADDR and SO_REUSEPORT; or -errno. */
 int peer_tcp_socket(struct peer_trial *t);

@@ -81,11 +81,6 @@ uint16_t peer_trial_port(const struct peer_trial *t)
     return t->port;
 }
 
-void peer_trial_relayed(struct peer_trial *t)
-{
-    t->relayed = true;
-}
-
 uint64_t peer_trial_now_ns(const struct peer_trial *t)
 {
     uint64_t now = base_now_ns();
@@ -127,7 +122,7 @@ void peer_trial_field(struct peer_trial *t, const char *name, json_t *value)
 
 void peer_trial_fail(struct peer_trial *t, enum record_outcome outcome)
 {
-    if (t->state == PEER_TRIAL_PUNCHING && !t->agreed)
+    if (t->state == PEER_TRIAL_PUNCHING && !t->agreed && !peer_resort_takes_over(t, outcome))
         peer_trial_finish(t, outcome, 0);
 }
 
@@ -136,14 +131,6 @@ static uint64_t counted(const struct peer_trial *t, const char *counter)
     for (size_t i = 0; i < t->n_counters; i++)
         if (strcmp(t->counters[i].name, counter) == 0)
             return t->counters[i].n;
-    return 0;
-}
-
-int peer_trial_note(struct peer_trial *t, const void *bytes, size_t len)
-{
-    struct wire_writer *w = peer_control_begin(t->peer, WIRE_NOTE);
-    wire_put_bytes(w, WIRE_F_BODY, bytes, len);
-    peer_control_end(t->peer);
     return 0;
 }
 
@@ -161,7 +148,7 @@ uint64_t peer_trial_throttle(struct peer_trial *t)
 void peer_trial_event(struct peer_trial *t, const struct peer_event *event)
 {
     if (t->technique_open && t->state >= PEER_TRIAL_PUNCHING && t->state < PEER_TRIAL_CLOSING)
-        t->technique->event(t, event);
+        t->acting->event(t, event);
 }
 
 /* ---- life and death -------------------------------------------------------------------------- */
@@ -183,15 +170,16 @@ void peer_trial_release(struct peer_trial *t)
     record_side_clear(&t->side);
     json_decref(t->fields);
     free(t->technique_state);
+    free(t->resort.punch_state);
     peer_skew_free(&t->early);
     free(t);
 }
 
 void peer_trial_closed(struct peer_trial *t)
 {
-    if (t->technique_closed)
+    if (t->unclosed == 0)
         abort(); /* the contract says once */
-    t->technique_closed = true;
+    t->unclosed--;
     peer_trial_release(t);
 }
 
@@ -208,8 +196,9 @@ void peer_trial_end(struct peer_trial *t)
     loop_cancel(t->peer->loop, &t->tick_timer);
     peer_hold_close(t);
     peer_quality_close(t);
+    peer_resort_close(t);
     if (t->technique_open)
-        t->technique->close(t);
+        t->acting->close(t);
     peer_streams_close(t, NULL);
     peer_datagrams_close(t);
     peer_sampler_close(t);
@@ -442,6 +431,7 @@ static int make_plan(struct peer_trial *t)
     memcpy(plan->nonce_b, t->theirs.nonce, WIRE_NONCE_LEN);
     if (strcmp(mode, "none") == 0)
         return 0;
+    plan->resort = peer_resort_given(options, t->technique);
     return t->technique->plan(&t->ours, &t->theirs, options, &t->rng, plan);
 }
 
@@ -535,37 +525,40 @@ static void deadline_done(struct loop_op *op, int res)
             outcome = RECORD_AUTH_FAILED;
         else if (counted(t, "refused") && !counted(t, "established"))
             outcome = RECORD_REFUSED;
-        if (t->technique_open && t->technique->explain)
-            outcome = t->technique->explain(t, outcome);
+        if (t->resort.failed)
+            outcome = t->resort.outcome;
+        if (t->technique_open && t->acting->explain)
+            outcome = t->acting->explain(t, outcome);
         peer_trial_finish(t, outcome, 0);
     }
     peer_trial_release(t);
 }
 
-static int open_technique(struct peer_trial *t)
+int peer_trial_open(struct peer_trial *t)
 {
     if (strcmp(t->plan.mode, "none") == 0)
         return 0;
-    t->technique_state = calloc(1, t->technique->state_size ? t->technique->state_size : 1);
+    t->technique_state = calloc(1, t->acting->state_size ? t->acting->state_size : 1);
     if (!t->technique_state)
         return -ENOMEM;
     t->technique_open = true;
+    t->unclosed++;
     peer_trial_hold(t); /* until peer_trial_closed() */
-    return t->technique->open(t);
+    return t->acting->open(t);
 }
 
 static void deliver_early(struct peer_trial *t)
 {
     struct peer_event note;
     for (size_t at = 0; peer_skew_next(&t->early, &at, &note);)
-        peer_trial_event(t, &note);
+        peer_resort_noted(t, &note);
 }
 
 static void start_done(struct loop_op *op, int res)
 {
     struct peer_trial *t = op->owner;
     if (res == 0 && t->state == PEER_TRIAL_PLANNED) {
-        int err = t->technique_open ? 0 : open_technique(t);
+        int err = t->technique_open ? 0 : peer_trial_open(t);
         t->state = PEER_TRIAL_PUNCHING;
         start_op(t, &t->deadline_timer, peer_trial_deadline_ns(t));
         if (t->datagrams)
@@ -573,7 +566,8 @@ static void start_done(struct loop_op *op, int res)
         if (err < 0)
             peer_trial_finish(t, RECORD_ERROR, err);
         else if (t->technique_open)
-            t->technique->go(t);
+            t->acting->go(t);
+        peer_resort_wait(t);
         deliver_early(t);
         t->opened_ns = peer_trial_now_ns(t);
         peer_trial_tell_rejoined(t);
@@ -594,6 +588,7 @@ static int read_plan(struct peer_trial *t, const struct wire_reader *r)
         err = peer_plan_decode(bytes, len, &t->plan);
     if (err < 0)
         return err;
+    t->plan.resort = t->plan.resort && t->technique->last_resort;
     const uint8_t *nonce = t->peer->role == WIRE_ROLE_A ? t->plan.nonce_a : t->plan.nonce_b;
     return memcmp(nonce, t->ours.nonce, WIRE_NONCE_LEN) == 0 ? 0 : -EBADMSG;
 }
@@ -617,13 +612,15 @@ void peer_trial_planned(struct peer_trial *t, const struct wire_reader *r)
     t->state = PEER_TRIAL_PLANNED;
     if (err == 0 && t->plan.strategy)
         peer_trial_field(t, "strategy", json_string(peer_strategy_name(t->plan.strategy)));
-    if (err == 0 && t->plan.infeasible) {
+    if (err == 0 && t->plan.infeasible && !t->plan.resort) {
         peer_trial_finish(t, RECORD_INFEASIBLE, 0);
         return;
     }
+    if (err == 0 && t->plan.infeasible)
+        peer_resort_instead(t);
     /* Who is late has nothing ready either. */
     if (err == 0 && !late_ns)
-        err = open_technique(t);
+        err = peer_trial_open(t);
     if (err < 0)
         peer_trial_finish(t, RECORD_ERROR, err);
     else
@@ -638,7 +635,7 @@ void peer_trial_noted(struct peer_trial *t, const struct wire_reader *r)
     if (t->state == PEER_TRIAL_PLANNED)
         peer_skew_keep(&t->early, event.note, event.note_len);
     else
-        peer_trial_event(t, &event);
+        peer_resort_noted(t, &event);
 }
 
 void peer_trial_agreed(struct peer_trial *t, struct peer_path *path)
@@ -659,7 +656,7 @@ int peer_trial_begin(struct peer *peer, uint64_t number)
         return -ENOMEM;
     const char *label = peer->role == WIRE_ROLE_A ? "a" : "b";
     t->peer = peer;
-    t->technique = peer->config.technique;
+    t->technique = t->acting = peer->config.technique;
     t->number = number;
     t->reserve_fd = -1;
     t->begin_ns = base_now_ns();
@@ -669,6 +666,7 @@ int peer_trial_begin(struct peer *peer, uint64_t number)
     loop_op_init(&t->start_timer, start_done, t);
     loop_op_init(&t->deadline_timer, deadline_done, t);
     loop_op_init(&t->tick_timer, tick_done, t);
+    peer_resort_init(t);
     peer->trial = t;
     int err = peer_trial_repick(t);
     if (err == 0)

@@ -155,6 +155,8 @@ enum wire_turn_attr {
 
 /* REQUESTED-TRANSPORT: protocol numbers of IP. */
 enum { WIRE_TURN_UDP = 17, WIRE_TURN_TCP = 6 };
+/* REQUESTED-ADDRESS-FAMILY. */
+#define WIRE_TURN_IPV6 0x02
 
 /* Error codes (RFC 8656, 19; RFC 6062, 6.3; RFC 8489, 14.8). */
 enum {

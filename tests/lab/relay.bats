@@ -2,8 +2,8 @@
 # needs: root
 # The relay against Debian's coturn. Pins: a relay that does not connect what punching cannot; a path that is called
 # anything but relay; messages that do not go over the wire as RFC 8656 and RFC 6062 have them, or in another order; a
-# wrong password, a full quota, a stale nonce, a silent or absent server that end unclearly, or for one side only; an
-# allocation that is left behind.
+# wrong password, a full quota, no port left, a stale nonce, an allocation that expires, a silent, absent or vanishing
+# server that end unclearly, or for one side only; an allocation that is left behind.
 #
 # All labs run side by side from the start: they mostly wait.
 
@@ -30,13 +30,29 @@ setup_file() {
     TURN=stopped relay silent linux-random linux-random "" "$D/right" "--mode udp-send --timeout 4s"
     TURN=none relay absent linux-random linux-random "" "$D/right" "--mode udp-channel"
     IN="sleep 4; echo from-a" relay pipe linux-random linux-random "--stale-nonce=1" "$D/right" "--mode udp-channel --pipe"
+    # shellcheck disable=SC2016 # the server's shell expands them
+    local die='said ": new, " 1; kill -KILL $turn' age='said "error 401" 1; pause; said "error 438" 1; pause'
+    # shellcheck disable=SC2016
+    local outlive='said ": new, " 1; kill -STOP $(cat $a.pid); said ": delete: " 1; kill -CONT $(cat $a.pid)'
+    # What happens between the allocation and the path has time for it: half a round trip.
+    EVENTS=$die RTT=400ms relay vanished linux-random linux-random "" "$D/right" "--mode udp-channel"
+    EVENTS=$die RTT=400ms relay vanishedtcp linux-random linux-random "" "$D/right" "--mode tcp"
+    # Each nonce is two seconds old before the server looks at it.
+    EVENTS=$age RTT=400ms \
+        relay nonce linux-random linux-random "--stale-nonce=1" "$D/right" "--mode udp-send"
+    # Role a sleeps until its allocation is gone.
+    EVENTS=$outlive RTT=400ms \
+        relay expired linux-random linux-random "--max-allocate-lifetime=2" "$D/right" "--mode udp-send"
+    relay ports linux-random linux-random "--min-port=50000 --max-port=50000" "$D/right" "--mode tcp-both"
     TURN=none PROGRAM=simopen relay punched linux-random linux-random "" "$D/right" "--timeout 2s"
 }
 
 # relay NAME NAT-A NAT-B SERVER-OPTIONS PASSWORD-FILE OPTIONS-OF-A: in the background. Then NAME.done is there, and beside
-# it NAME.a (stdout), NAME.b, .a.err, .b.err, the exit codes .a.exit and .b.exit, and the folder NAME.pcap.
+# it NAME.a (stdout), NAME.b, .a.err, .b.err, the exit codes .a.exit and .b.exit, and the folder NAME.pcap. EVENTS are
+# commands that go on beside the server $turn: "said TEXT N" waits until its log has that so often, "pause" stops it for
+# two seconds.
 relay() {
-    local name=$1 a=$2 b=$3 server=$4 password=$5 options=$6 program=${PROGRAM-relay} turn=${TURN-runs} input=${IN-true}
+    local name=$1 a=$2 b=$3 server=$4 password=$5 options=$6 program=${PROGRAM-relay} turn=${TURN-runs} input=${IN-true} rtt=${RTT-20ms}
     local account="--turn 192.0.2.2:3478 --turn-user user --turn-password-file" first="--json" second="-q"
     local of_a="$account '$password'" of_b="$account '$D/right'"
     local join="'$BUILD/bin/$program' --server 192.0.2.1:3478 --session t"
@@ -51,6 +67,11 @@ if [ $turn != none ]; then
     trap "kill -KILL \$!" EXIT
     for i in \$(seq 100); do ss -Hlun sport = :3478 | grep -q 192.0.2.2 && break; sleep 0.05; done
     [ $turn != stopped ] || kill -STOP \$!
+    turn=\$! a='$D/$name.a'
+    said() { for i in \$(seq 1000); do [ "\$(grep -c -- "\$1" '$D/$name.turn')" -ge "\$2" ] && return; sleep 0.01; done; }
+    pause() { kill -STOP \$turn; sleep 2.2; kill -CONT \$turn; }
+    { ${EVENTS-:}
+    } &
 fi
 '$BUILD/bin/rendezvous' --listen 192.0.2.1:3478 -q 2>'$D/$name.s'
 EOF
@@ -59,7 +80,7 @@ EOF
     cat >"$D/$name.a.sh" <<EOF
 mount -t proc proc /proc
 $wait
-($input) | $join --role a $options $first $of_a >'$D/$name.a' 2>'$D/$name.a.err'
+($input) | (echo \$BASHPID >'$D/$name.a.pid'; exec $join --role a $options $first $of_a) >'$D/$name.a' 2>'$D/$name.a.err'
 echo \${PIPESTATUS[1]} >'$D/$name.a.exit'
 EOF
     cat >"$D/$name.b.sh" <<EOF
@@ -69,7 +90,7 @@ $join --role b $second $of_b >'$D/$name.b' 2>'$D/$name.b.err' </dev/null
 echo \$? >'$D/$name.b.exit'
 EOF
     (
-        timeout 120 "$BUILD/bin/bench" lab -a "$a" -b "$b" --rtt 20ms --pcap "$D/$name.pcap" --run-s "bash '$D/$name.s.sh'" \
+        timeout 120 "$BUILD/bin/bench" lab -a "$a" -b "$b" --rtt "$rtt" --pcap "$D/$name.pcap" --run-s "bash '$D/$name.s.sh'" \
             --run-a "unshare -m bash '$D/$name.a.sh'" --run-b "unshare -m bash '$D/$name.b.sh'" >"$D/$name.lab" 2>&1 </dev/null 3>&- || true
         : >"$D/$name.done"
     ) >/dev/null 2>&1 3>&- &
@@ -187,6 +208,22 @@ FIRST=("a>S 0x0003" "S>a 0x0113" "a>S 0x0003" "S>a 0x0103" "a>S 0x0008" "S>a 0x0
     failed absent refused turn_unreachable null "it cannot be reached"
     trials closed 1 '.outcome == "refused" and .a.why == "turn_peer_unreachable"'
     grep -qF "use --mode tcp" "$D/closed.a.err"
+}
+
+@test "no port is left: the second one of the two gets none" {
+    trials ports 1 '.outcome == "refused" and .a.why == "turn_capacity" and .b.why == "turn_capacity"
+        and (.a.turn_code // .b.turn_code) == 508'
+    grep -qF "it has no relayed port left" "$D/ports.a.err" "$D/ports.b.err"
+}
+
+@test "a server that vanishes between the allocation and the path" {
+    failed vanished refused turn_unreachable null "it cannot be reached"
+    failed vanishedtcp timeout turn_no_answer null "does not answer"
+}
+
+@test "an allocation that expired, and nonces that all expire" {
+    failed expired error turn_gone 437 "it does not know the allocation"
+    failed nonce auth_failed turn_stale_nonce 438 "it calls each new nonce stale"
 }
 
 @test "a nonce that expires is replaced: the allocation is deleted all the same" {

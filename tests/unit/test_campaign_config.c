@@ -470,6 +470,37 @@ static void sizes_are_read(void **state)
     assert_int_equal(n, 3ULL << 30);
 }
 
+#define RELAYS "[campaign]\nname = x\ntrials = 5\nnats = open\ntechniques = relay, relay:tcp-both, relay:none, t\n" LINK
+#define AUTO   "[technique t]\nuse = synspray:auto\n"
+
+static void relays_are_given_a_server(void **state)
+{
+    static const struct {
+        const char *text, *what;
+    } bad[] = {
+        {RELAYS "[technique t]\nuse = synspray:hold\nrelay = yes\n",
+         ":5: [technique t] has 'relay = yes', the last resort"},
+        {RELAYS AUTO "relay = maybe\n", ":10: 'relay = maybe': write yes or no"},
+        {RELAYS AUTO "relay = yes\nrelay = yes\n", ":11: [technique t] has 'relay' twice"},
+    };
+    (void)state;
+    for (size_t i = 0; i < BASE_ARRAY_LEN(bad); i++) {
+        assert_int_equal(read_text(bad[i].text), -EINVAL);
+        if (!strstr(err, bad[i].what))
+            fail_msg("case %zu: '%s' is not in '%s'", i, bad[i].what, err);
+    }
+    assert_int_equal(read_text(RELAYS AUTO "relay = yes\n"), 0);
+    static const char *const transports[] = {"udp", "tcp", "udp", "tcp"};
+    static const bool given[] = {true, true, false, true};
+    for (size_t i = 0; i < BASE_ARRAY_LEN(given); i++) {
+        assert_string_equal(campaign_choice_transport(&config.techniques[i]), transports[i]);
+        assert_int_equal(campaign_choice_relays(&config.techniques[i]), given[i]);
+    }
+    assert_string_equal(config.techniques[0].label, "relay-udp-channel");
+    assert_int_equal(read_text(RELAYS AUTO "relay = no\n"), 0);
+    assert_false(campaign_choice_relays(&config.techniques[3]));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -491,6 +522,7 @@ int main(void)
         cmocka_unit_test(what_both_name_from_the_outside_is_shared),
         cmocka_unit_test(pairs_are_cells),
         cmocka_unit_test(bad_pairs_name_their_line),
+        cmocka_unit_test(relays_are_given_a_server),
     };
     return cmocka_run_group_tests_name("campaign_config", tests, NULL, NULL);
 }

@@ -91,7 +91,7 @@ static void refuses_with_a_reason(void **state)
         {HEAD RUN "gave-up = 126\n", ":12: 'gave-up = 126'"},
         {HEAD RUN "start = at noon\n", ":12: 'start = at noon': write together, a-first or b-first"},
         {HEAD RUN "server = never\n", ":12: 'server = never': write trial"},
-        {HEAD RUN "run-c = x\n", ":12: [technique t] has no key 'run-c'; use one of: use, options, run-a"},
+        {HEAD RUN "run-c = x\n", ":12: [technique t] has no key 'run-c'; use one of: use, options, relay, run-a"},
         {HEAD RUN "run-s =\n", ":12: 'run-s' has no value"},
         {HEAD "run-a = one ; two\n", ":10: a ';' behind a blank begins a comment, and would cut 'run-a' short"},
         {HEAD "run-a = one\n  two ; three\n", ":11: a ';' behind a blank"},

@@ -128,6 +128,7 @@ static void plan_survives_the_wire(void **state)
     assert_string_equal(out.mode, "punch");
     assert_int_equal(out.deadline_ns, 123456789);
     assert_float_equal(out.predicted_p, 0.25, 1e-9);
+    assert_false(out.resort);
     assert_int_equal(out.for_a.n, 300);
     assert_int_equal(base_ep_port(&out.for_a.list[299].ep), 300);
     assert_true(isnan(out.for_a.list[1].p));
@@ -139,9 +140,11 @@ static void plan_survives_the_wire(void **state)
             peer_plan_free(&out);
     peer_plan_free(&in);
     in.predicted_p = NAN;
+    in.resort = true;
     len = peer_plan_encode(&in, buf, sizeof(buf));
     assert_int_equal(peer_plan_decode(buf, (size_t)len, &out), 0);
     assert_true(isnan(out.predicted_p));
+    assert_true(out.resort);
 }
 
 static void options_keep_their_bounds(void **state)

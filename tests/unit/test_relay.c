@@ -15,6 +15,8 @@
 
 #include "bench/baseline/relay.h"
 #include "bench/peer/internal.h"
+#include "tcp_punch/synspray.h"
+#include "udp_punch/portspray.h"
 
 static union base_ep ep(const char *text)
 {
@@ -130,12 +132,40 @@ static void credentials_stay_here(void **state)
     assert_int_equal(peer_options_transport(&other, &relay_technique), PEER_TCP);
 }
 
+/* Joined to a technique it is on only in mode auto, by its first option, which stays on this side. */
+static void is_the_last_resort_of_auto(void **state)
+{
+    (void)state;
+    const struct peer_technique *const all[] = {&synspray_technique, &portspray_technique};
+    for (size_t i = 0; i < BASE_ARRAY_LEN(all); i++) {
+        struct peer_technique technique = *all[i];
+        struct peer_options o;
+        char text[2048];
+        peer_options_init(&o, &technique);
+        assert_int_equal(peer_options_set(&o, &technique, "relay", "192.0.2.2:3478"), -ENOENT);
+        assert_false(peer_resort_given(&o, &technique));
+        technique.last_resort = &relay_resort;
+        peer_options_init(&o, &technique);
+        assert_int_equal(peer_options_set(&o, &technique, "mode", "auto"), 0);
+        assert_false(peer_resort_given(&o, &technique));
+        assert_int_equal(peer_options_set(&o, &technique, "relay", "192.0.2.2"), -EINVAL);
+        assert_int_equal(peer_options_set(&o, &technique, "relay", "192.0.2.2:3478"), 0);
+        assert_int_equal(peer_options_set(&o, &technique, "relay-password", "very secret"), 0);
+        assert_true(peer_resort_given(&o, &technique));
+        assert_true(peer_options_to_text(&o, &technique, text, sizeof(text)) > 0);
+        assert_null(strstr(text, "relay"));
+        assert_null(strstr(text, "secret"));
+        assert_int_equal(peer_options_set(&o, &technique, "mode", "none"), 0);
+        assert_false(peer_resort_given(&o, &technique));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(notes_round_trip),      cmocka_unit_test(bad_notes),
         cmocka_unit_test(fates_have_names),      cmocka_unit_test(plan_aims_at_what_the_server_saw),
-        cmocka_unit_test(credentials_stay_here),
+        cmocka_unit_test(credentials_stay_here), cmocka_unit_test(is_the_last_resort_of_auto),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,132 @@
+#!/usr/bin/env bats
+# needs: root
+# The relay in campaigns, as a technique and as the last resort of mode auto. Pins: a cell whose trials do not go through
+# the relay, or are not called so; allocations that one trial leaves to the next; a TURN server that dies and takes the
+# rest of its cell along; a last resort that does not come where punching is infeasible or has failed, or that comes where
+# a punched path is to be had; a campaign that begins without the server that it needs.
+
+bats_require_minimum_version 1.5.0
+load lab
+
+needs_turn() {
+    command -v turnserver >/dev/null || skip "coturn is not installed: sudo make deps-dev"
+}
+
+# campaign TRIALS PAIRS TECHNIQUES: c.ini, which may be added to.
+campaign() {
+    cat >"$DIR/c.ini" <<END
+[campaign]
+name = relayed
+trials = $1
+timeout = 3s
+parallel = 8
+pairs = $2
+techniques = $3
+[link]
+rtt = 20ms
+END
+}
+
+run_campaign() {
+    "$BIN/bench" run "$DIR/c.ini" --out "$DIR/out" "$@"
+}
+
+# all CELL JQ: there are trials, and this holds for each.
+all() {
+    jq -se --arg cell "$1" "map(select(.cell | test(\$cell))) | length > 0 and all(.[]; $2)" "$DIR/out/trials.jsonl" ||
+        { jq -c --arg cell "$1" 'select(.cell | test($cell))' "$DIR/out/trials.jsonl"; return 1; }
+}
+
+@test "a technique in every mode: all trials go through the relay, and each deletes its allocations" {
+    needs_turn
+    campaign 5 "linux-random / linux-random" "relay:udp-send, relay:udp-channel, relay:tcp, relay:tcp-both, relay:none"
+    cat >>"$DIR/c.ini" <<'END'
+[expect]
+*/*/* = 100%
+*/*/relay-none = 0%
+END
+    run -0 run_campaign --pcap "$DIR/pcap"
+    all 'relay-(udp|tcp)' '.outcome == "ok" and .path == "relay" and .technique == "relay"'
+    all 'relay-udp' '.transport == "udp"'
+    all 'relay-tcp' '.transport == "tcp"'
+    [ "$(wc -l <"$DIR/out/trials.jsonl")" = 25 ]
+    command -v tshark >/dev/null || skip "tshark is not installed: sudo make deps-dev"
+    local mode made deleted
+    for mode in udp-send udp-channel tcp tcp-both; do
+        made=$(turn "$mode" 'stun.type == 0x0103')
+        deleted=$(turn "$mode" 'stun.type == 0x0104 && stun.att.lifetime == 0')
+        echo "$mode: $made allocations, $deleted deletions"
+        [ "$made" = "$([ "$mode" = tcp-both ] && echo 10 || echo 5)" ]
+        [ "$deleted" = "$made" ]
+    done
+}
+
+# turn MODE FILTER: how many such messages the server sent; the answer to a repetition is none more.
+turn() {
+    tshark -r "$DIR/pcap/linux-random+linux-random+relay-$1+rtt20/s.pcap" -d udp.port==4478,stun -d tcp.port==4478,stun \
+        -Y "$2" -T fields -e stun.id 2>/dev/null | sort -u | wc -l
+}
+
+@test "the last resort of mode auto: where punching is infeasible or fails, and nowhere else" {
+    needs_turn
+    # Two that draw all their ports; one that mostly shuts out who probes; two homes under a carrier that lets nothing
+    # back in; two that stay.
+    campaign 2 "linux-random / linux-random, hostile / linux-random,
+    linux-strict@cgn-block-no-hairpin / linux-strict@cgn-block-no-hairpin, linux-strict / linux-strict" "udp, tcp, plain, alone"
+    cat >>"$DIR/c.ini" <<'END'
+[technique udp]
+use = portspray:auto
+relay = yes
+[technique tcp]
+use = synspray:auto
+relay = yes
+[technique plain]
+use = simopen:auto
+relay = yes
+[technique alone]
+use = portspray:auto
+[expect]
+*/*/* = 100%
+*/linux-random/alone = <= 100%
+*no-hairpin/*/alone = 0%
+linux-random/linux-random/alone = 0%
+END
+    run -0 run_campaign
+    all '^linux-random/linux-random/(udp|tcp|plain)' '.path == "relay" and .a.path == "relay" and .b.path == "relay"
+        and .a.strategy == "infeasible" and .a.resort_ns == 0 and .b.resort_ns == 0 and (.a.relayed | startswith("192.0.2.1:"))'
+    # Punching says when it has failed, or has half of the deadline.
+    jq -se 'any(.[]; (.cell | test("^hostile/linux-random/(udp|tcp)")) and .path == "relay" and .a.strategy != "infeasible"
+        and .a.resort_ns > 0 and .a.resort_ns < 1.4e9)' "$DIR/out/trials.jsonl"
+    all '^linux-strict@cgn.*/(udp|tcp|plain)' '.path == "relay" and .a.strategy != "infeasible" and .a.resort_ns >= 1.5e9
+        and .a.resort_ns < .connect_ns'
+    all '^linux-strict/linux-strict/' '.path == "direct" and .a.resort_ns == null and .a.relayed == null'
+    all '/alone' '.a.resort_ns == null'
+}
+
+@test "the TURN server dies: its trial says so, and the next one has a new one" {
+    needs_turn
+    campaign 8 "linux-random / linux-random" "relay:udp-channel"
+    mkdir "$DIR/bin"
+    # The first one lives for a moment only.
+    cat >"$DIR/bin/turnserver" <<END
+#!/bin/sh
+echo >>'$DIR/starts'
+[ "\$(wc -l <'$DIR/starts')" = 1 ] || exec $(command -v turnserver) "\$@"
+exec timeout -s KILL 1 $(command -v turnserver) "\$@"
+END
+    chmod +x "$DIR/bin/turnserver"
+    PATH=$DIR/bin:$PATH run -0 run_campaign
+    [ "$(wc -l <"$DIR/starts")" = 2 ]
+    all . '.outcome == "ok" or .a.why == "turn_unreachable" or .a.why == "turn_no_answer"'
+    jq -se 'last.outcome == "ok" and length == 8' "$DIR/out/trials.jsonl"
+}
+
+@test "without coturn one line says what is missing, before anything runs" {
+    campaign 1 "open / open" "relay:tcp, simopen"
+    local path=$DIR/empty
+    mkdir "$path"
+    run -1 env PATH="$path" "$BIN/bench" run "$DIR/c.ini" --out "$DIR/out"
+    [ "${#lines[@]}" = 1 ]
+    [[ $output == *"there is no turnserver: install the package coturn"* ]]
+    [ ! -e "$DIR/out" ]
+}
