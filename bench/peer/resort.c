@@ -53,13 +53,11 @@ int peer_trial_note(struct peer_trial *t, const void *bytes, size_t len)
 
 /* ---- taking over ----------------------------------------------------------------------------- */
 
-static void mark(struct peer_trial *t)
+static void mark(struct peer_trial *t, uint64_t after_ns)
 {
-    uint64_t now = base_now_ns();
     t->resort.on = true;
     t->acting = t->technique->last_resort;
-    peer_trial_field(t, "resort_ns",
-                     json_integer((json_int_t)(t->start_ns && now > t->start_ns ? now - t->start_ns : 0)));
+    peer_trial_field(t, "resort_ns", json_integer((json_int_t)after_ns));
 }
 
 static void begin(struct peer_trial *t)
@@ -71,7 +69,7 @@ static void begin(struct peer_trial *t)
     t->resort.punch_state = t->technique_state;
     t->technique_state = NULL;
     t->technique_open = false;
-    mark(t);
+    mark(t, peer_trial_now_ns(t) - t->start_ns);
     int err = peer_trial_open(t);
     if (err < 0)
         peer_trial_finish(t, RECORD_ERROR, err);
@@ -100,7 +98,7 @@ void peer_resort_init(struct peer_trial *t)
 
 void peer_resort_instead(struct peer_trial *t)
 {
-    mark(t);
+    mark(t, 0);
 }
 
 void peer_resort_wait(struct peer_trial *t)
