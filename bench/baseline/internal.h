@@ -67,6 +67,8 @@ struct baseline_turn {
     uint8_t key[WIRE_TURN_KEY_LEN];
 
     uint64_t refresh_ns; /* when the allocation is due; 0 = not known */
+    bool doubted;        /* doubt was refused with 400: a Refresh is to tell whether the allocation still stands */
+    struct turn_ask doubt;
     struct turn_request requests[TURN_MAX_REQUESTS];
     struct turn_peer peers[BASELINE_TURN_MAX_PEERS];
     size_t n_peers;

@@ -13,6 +13,8 @@
 
 #define PERMISSION_NS (240 * BASE_NS_PER_S)
 #define CHANNEL_NS    (540 * BASE_NS_PER_S)
+/* Of an allocation (RFC 8656, 7.2). */
+#define DEFAULT_LIFETIME_S 600
 /* Refreshed so long before the end (RFC 8656, 8: about a minute), or at half time where that is later. */
 #define REFRESH_EARLY_S 60
 /* A deletion is not waited for longer than this: the server also forgets by itself. */
@@ -55,7 +57,7 @@ enum baseline_turn_fate turn_fate_of(uint16_t code)
         return BASELINE_TURN_CAPACITY;
     case WIRE_TURN_E_FORBIDDEN:
         return BASELINE_TURN_FORBIDDEN;
-    case 400:
+    case WIRE_TURN_E_BAD_REQUEST:
     case 420:
     case WIRE_TURN_E_ADDRESS_FAMILY:
     case WIRE_TURN_E_TRANSPORT:
@@ -196,6 +198,31 @@ int baseline_turn_send(struct baseline_turn *turn, const union base_ep *ep, cons
     return n < 0 ? n : turn_server_send(turn, buf, (size_t)n);
 }
 
+/* ---- doubt ----------------------------------------------------------------------------------- */
+
+/* Some servers call a request for an allocation that has expired just bad (coturn: 400, not 437): a Refresh tells. */
+static bool doubts(struct baseline_turn *turn, const struct turn_ask *ask, uint16_t code)
+{
+    struct turn_ask refresh = {.method = WIRE_TURN_REFRESH, .lifetime_s = turn->config.lifetime_s};
+    if (code != WIRE_TURN_E_BAD_REQUEST || turn->doubted || ask->method == WIRE_TURN_ALLOCATE ||
+        ask->method == WIRE_TURN_REFRESH)
+        return false;
+    if (!refresh.lifetime_s)
+        refresh.lifetime_s = DEFAULT_LIFETIME_S;
+    turn->doubted = turn_ask(turn, &refresh) == 0;
+    turn->doubt = *ask;
+    return turn->doubted;
+}
+
+/* It stands: then the request was refused for what it is. */
+static void doubt_ends(struct baseline_turn *turn)
+{
+    if (!turn->doubted)
+        return;
+    turn_refused(turn, &turn->doubt, turn_fate_of(WIRE_TURN_E_BAD_REQUEST), WIRE_TURN_E_BAD_REQUEST);
+    turn->doubted = false;
+}
+
 /* ---- answers --------------------------------------------------------------------------------- */
 
 static void set_refresh(struct baseline_turn *turn, const struct wire_turn *msg)
@@ -251,6 +278,7 @@ void turn_answered(struct baseline_turn *turn, const struct turn_ask *ask, const
             turn->linger_ns = 0;
         else
             set_refresh(turn, msg);
+        doubt_ends(turn);
         break;
     case WIRE_TURN_CONNECT:
         if (msg->has_connection)
@@ -278,6 +306,8 @@ void turn_refused(struct baseline_turn *turn, const struct turn_ask *ask, enum b
     /* The server is waiting for the peer, and so are we no longer. */
     if (fate == BASELINE_TURN_NO_ANSWER && ask->method == WIRE_TURN_CONNECT)
         event.fate = BASELINE_TURN_PEER_UNREACHABLE;
+    if (doubts(turn, ask, code))
+        return;
     if (mine || lost) {
         turn_fail(turn, fate, code);
         return;
@@ -299,9 +329,9 @@ static void renew(struct baseline_turn *turn, uint64_t now)
 {
     struct turn_ask ask = {.method = WIRE_TURN_REFRESH, .lifetime_s = turn->config.lifetime_s};
     if (turn->refresh_ns && now >= turn->refresh_ns) {
-        /* A Refresh always says how long; the RFC's default. */
+        /* A Refresh always says how long. */
         if (!ask.lifetime_s)
-            ask.lifetime_s = 600;
+            ask.lifetime_s = DEFAULT_LIFETIME_S;
         turn->refresh_ns = 0;
         turn_ask(turn, &ask);
     }

@@ -237,6 +237,34 @@ static void expired_allocation(void **state)
     }
 }
 
+/* A server that calls such a request bad is asked whether it still has the allocation. */
+static void bad_request(void **state)
+{
+    (void)state;
+    for (unsigned gone = 0; gone < 2; gone++) {
+        struct client c;
+        union base_ep peer = peer_ep();
+        begin(&c);
+        allocate(&c);
+        c.server.method = WIRE_TURN_CREATE_PERMISSION;
+        c.server.code = 400;
+        c.server.refresh = gone ? 437 : 0;
+        assert_int_equal(baseline_turn_permit(c.turn, &peer), 0);
+        if (gone) {
+            failed_with(&c, BASELINE_TURN_GONE, 437);
+            continue;
+        }
+        run_until(&c, BASELINE_TURN_REFUSED);
+        assert_int_equal(c.last.fate, BASELINE_TURN_UNSUPPORTED);
+        assert_int_equal(c.last.code, 400);
+        assert_true(base_ep_equal(&c.last.peer, &peer));
+        c.server.code = 0;
+        assert_int_equal(baseline_turn_permit(c.turn, &peer), 0);
+        run_until(&c, BASELINE_TURN_PERMITTED);
+        end(&c);
+    }
+}
+
 /* One peer that is forbidden or out of reach does not end the allocation. */
 static void refused_peer(void **state)
 {
@@ -480,12 +508,12 @@ static void bad_configs(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(send_and_data), cmocka_unit_test(channels),         cmocka_unit_test(wrong_password),
-        cmocka_unit_test(stale_nonce),   cmocka_unit_test(refused_codes),    cmocka_unit_test(expired_allocation),
-        cmocka_unit_test(refused_peer),  cmocka_unit_test(loss_and_silence), cmocka_unit_test(silence_over_tcp),
-        cmocka_unit_test(nobody_there),  cmocka_unit_test(renewals),         cmocka_unit_test(forged_answers),
-        cmocka_unit_test(tcp_relays),    cmocka_unit_test(tcp_bind_refused), cmocka_unit_test(close_anywhere),
-        cmocka_unit_test(bad_configs),
+        cmocka_unit_test(send_and_data),    cmocka_unit_test(channels),      cmocka_unit_test(wrong_password),
+        cmocka_unit_test(stale_nonce),      cmocka_unit_test(refused_codes), cmocka_unit_test(expired_allocation),
+        cmocka_unit_test(refused_peer),     cmocka_unit_test(bad_request),   cmocka_unit_test(loss_and_silence),
+        cmocka_unit_test(silence_over_tcp), cmocka_unit_test(nobody_there),  cmocka_unit_test(renewals),
+        cmocka_unit_test(forged_answers),   cmocka_unit_test(tcp_relays),    cmocka_unit_test(tcp_bind_refused),
+        cmocka_unit_test(close_anywhere),   cmocka_unit_test(bad_configs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -45,6 +45,7 @@ struct fake {
     bool split;        /* TCP: every byte on its own */
     unsigned method;   /* this method is refused ... */
     unsigned code;     /* ... with this code */
+    unsigned refresh;  /* Refresh is refused with this */
     const char *early; /* comes right behind the answer to ConnectionBind, in one write with it */
 
     /* what was seen: a letter a request, upper case with credentials */
@@ -193,6 +194,8 @@ static inline void fake_request(struct fake *f, const uint8_t *buf, size_t len, 
         fake_error(f, msg, 438, true);
     } else if (f->code && f->method == msg->stun.method) {
         fake_error(f, msg, f->code, false);
+    } else if (f->refresh && msg->stun.method == WIRE_TURN_REFRESH) {
+        fake_error(f, msg, f->refresh, false);
     } else {
         fake_succeed(f, msg);
     }
