@@ -90,6 +90,7 @@ struct portspray {
     unsigned hole_socket;    /* opener: what its holes are of */
     bool resampling;         /* opener: where our NAT has that is not known yet */
     bool told_ready, told_spent;
+    bool forgotten; /* prober: its NAT has lost the mappings of the attempt so far */
     bool verified;
     uint64_t verified_ns;  /* base_now_ns() of the last path that was */
     bool opener_moved;     /* opener: its samples are for a new target of the prober */

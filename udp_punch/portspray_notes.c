@@ -2,6 +2,7 @@
  * What the sides tell each other through S, as [kind, attempt, ...]:
  *   ready    my first round is out
  *   aim      the prober got nothing and begins the next attempt: where its NAT had it, and has it now, the last first
+ *   again    the same, but its NAT has lost what it had: nothing was refused, and the opener stays where it is
  *   target   the sender's endpoint now: the opener's, after an aim; of a plain punch, after its NAT restarted
  *   spent    the prober got nothing and has no attempt left
  *   verdict  the opener has nothing either: both give up
@@ -11,7 +12,7 @@
 
 #include "udp_punch/portspray_internal.h"
 
-enum note { NOTE_READY = 1, NOTE_AIM, NOTE_TARGET, NOTE_SPENT, NOTE_VERDICT };
+enum note { NOTE_READY = 1, NOTE_AIM, NOTE_TARGET, NOTE_SPENT, NOTE_VERDICT, NOTE_AGAIN };
 
 /* kind, attempt, and endpoints: address length, address, port */
 #define EP_MAX   (1 + 16 + 2)
@@ -96,6 +97,7 @@ void portspray_rejoined(struct portspray *s)
     }
     s->attempts = s->attempt + 1 + s->plan.search.attempts;
     s->told_spent = false;
+    s->forgotten = true;
     portspray_spent(s);
 }
 
@@ -131,7 +133,8 @@ static void on_aim(struct portspray *s, const uint8_t *note, size_t len)
         s->target = now[MOST_EPS - 1];
     peer_trial_count(s->trial, "aimed_anew", 1);
     portspray_attempt(s, attempt);
-    take_other_socket(s);
+    if (note[0] == NOTE_AIM)
+        take_other_socket(s);
     portspray_wake(s);
 }
 
@@ -154,7 +157,7 @@ void portspray_sampled(struct portspray *s, const union base_ep *was, const unio
     portspray_attempt(s, s->attempt + 1);
     if (!base_ep_is_set(&s->seen_at))
         s->seen_at = *was;
-    tell_eps(s, NOTE_AIM, n > 0 ? &s->seen_at : NULL, eps, n);
+    tell_eps(s, s->forgotten ? NOTE_AGAIN : NOTE_AIM, n > 0 ? &s->seen_at : NULL, eps, n);
     if (n > 0)
         s->seen_at = eps[n - 1];
     if (portspray_probes_open(s) == 0)
@@ -194,7 +197,7 @@ void portspray_note(struct portspray *s, const uint8_t *note, size_t len)
     size_t at = 2;
     if (len < 2)
         return;
-    if (note[0] == NOTE_AIM) {
+    if (note[0] == NOTE_AIM || note[0] == NOTE_AGAIN) {
         on_aim(s, note, len);
         return;
     }

@@ -1,8 +1,11 @@
 /*
  * The prober: one proof from each of its sockets to the opener's one endpoint, paced. Each socket gets a mapping of its
- * own. A later round repeats from the same sockets: it makes no new mappings.
+ * own. A later round repeats from the same sockets: it makes no new mappings. Nor does a search after the NAT has
+ * restarted: those sockets that went on meanwhile have new mappings already, as good as any, and a NAT may allow a host
+ * only so many.
  */
 #include <errno.h>
+#include <string.h>
 
 #include "udp_punch/portspray_internal.h"
 
@@ -10,11 +13,22 @@
 /* A socket's first packet, its mapping and the NAT's work take some 5 us. */
 #define TURN_PROBES 64
 
+static bool draws(const struct portspray *s)
+{
+    return strcmp(s->plan.mode, "random") == 0 || peer_strategy_of(&s->plan, s->attempt) == PEER_STRATEGY_RANDOM;
+}
+
 int portspray_probes_open(struct portspray *s)
 {
     struct peer_search search = peer_search_attempt(&s->plan, s->attempt);
     uint32_t want = s->opener ? search.holes : search.probes;
+    bool keep = s->forgotten && draws(s) && 2 * s->n_sockets >= want;
     s->next_probe = 0;
+    s->forgotten = false;
+    if (keep) {
+        s->n_sockets = s->n_sockets < want ? s->n_sockets : want;
+        return 0;
+    }
     s->n_sockets = s->attempt == 0 ? 1 : 0; /* the registered one is the first attempt's */
     s->first_socket = 0;
     while (s->n_sockets < want) {
