@@ -26,12 +26,12 @@ static double at_least(double dt)
     return dt < SHORTEST_S ? SHORTEST_S : dt;
 }
 
-static void fit_poisson(const struct gaps *g, struct foreign *out, double *log_evidence)
+static void fit_poisson(const struct gaps *g, const double *log_factorial, struct foreign *out, double *log_evidence)
 {
     double sum = 0, seconds = PRIOR_S, log_e = 0;
     for (unsigned i = 0; i < g->n; i++) {
         double dt = at_least(g->dt[i]);
-        log_e += g->x[i] * log(dt) - lgamma(g->x[i] + 1.0);
+        log_e += g->x[i] * log(dt) - log_factorial[i];
         sum += g->x[i];
         seconds += dt;
     }
@@ -40,30 +40,64 @@ static void fit_poisson(const struct gaps *g, struct foreign *out, double *log_e
     *log_evidence = log_e + lgamma(out->shape) - lgamma(0.5) + 0.5 * log(PRIOR_S) - out->shape * log(seconds);
 }
 
-static double log_negative_binomial(double shape, double log_p, double log_q, uint32_t x)
+/* Short products are faster than lgamma, and as exact. */
+#define SHORT_PRODUCT 8
+
+/* log of shape (shape + 1) ... (shape + x - 1) / x! for one shape: samples that came together share it. */
+struct rising {
+    double shape, log_gamma; /* log_gamma: NAN until a long product needs it */
+    double product[SHORT_PRODUCT + 1];
+    uint32_t known; /* products up to this */
+};
+
+static void rising_init(struct rising *r, double shape)
 {
-    double log_rising = 0;
-    /* Short products are faster than lgamma, and as exact. */
-    if (x <= 8)
-        for (uint32_t i = 0; i < x; i++)
-            log_rising += log((shape + i) / (i + 1.0));
-    else
-        log_rising = lgamma(shape + x) - lgamma(shape) - lgamma(x + 1.0);
-    return log_rising + shape * log_p + x * log_q;
+    *r = (struct rising){.shape = shape, .log_gamma = NAN};
 }
 
-static void fit_grid(const struct gaps *g, int k, struct foreign *out, double *log_evidence)
+/* log_factorial: of x; for x past SHORT_PRODUCT. */
+static double log_rising(struct rising *r, uint32_t x, double log_factorial)
 {
-    double d = dispersions[k], log_p = -log(d), log_q = log1p(-1 / d), best = -INFINITY, log_w[N_RATES], sum = 0;
-    double width = log(RATE_HI / RATE_LO) / (N_RATES - 1);
+    if (x > SHORT_PRODUCT) {
+        if (isnan(r->log_gamma))
+            r->log_gamma = lgamma(r->shape);
+        return lgamma(r->shape + x) - r->log_gamma - log_factorial;
+    }
+    for (; r->known < x; r->known++)
+        r->product[r->known + 1] = r->product[r->known] + log((r->shape + r->known) / (r->known + 1.0));
+    return r->product[x];
+}
+
+/* The gaps' likelihood is not looked at any further where it falls below the best one's by so much. */
+#define LOG_HOPELESS 40
+/* lgamma(0.5) */
+#define LOG_GAMMA_HALF 0.57236494292470008707
+
+/* log likelihood of a rate, added to log_l. */
+static double log_likelihood(const struct gaps *g, const double *log_factorial, double rate, int k, double log_l,
+                             double best)
+{
+    double d = dispersions[k], log_p = -log(d), log_q = log1p(-1 / d);
+    struct rising r = {.shape = -1};
+    for (unsigned i = 0; i < g->n && log_l > best - LOG_HOPELESS; i++) {
+        double shape = rate * at_least(g->dt[i]) / (d - 1);
+        if (shape != r.shape)
+            rising_init(&r, shape);
+        log_l += log_rising(&r, g->x[i], log_factorial[i]) + shape * log_p + g->x[i] * log_q;
+    }
+    return log_l;
+}
+
+static void fit_grid(const struct gaps *g, const double *log_factorial, int k, struct foreign *out,
+                     double *log_evidence)
+{
+    double best = -INFINITY, log_w[N_RATES], sum = 0, width = log(RATE_HI / RATE_LO) / (N_RATES - 1);
     for (int j = 0; j < N_RATES; j++) {
         double rate = out->rate[j];
         /* Gamma(1/2, PRIOR_S) per unit of log rate. */
-        double log_l = 0.5 * log(PRIOR_S * rate) - PRIOR_S * rate - lgamma(0.5) + log(width);
-        for (unsigned i = 0; i < g->n && log_l > best - 40; i++)
-            log_l += log_negative_binomial(rate * at_least(g->dt[i]) / (d - 1), log_p, log_q, g->x[i]);
-        log_w[j] = log_l;
-        best = log_l > best ? log_l : best;
+        double prior = 0.5 * log(PRIOR_S * rate) - PRIOR_S * rate - LOG_GAMMA_HALF + log(width);
+        log_w[j] = log_likelihood(g, log_factorial, rate, k, prior, best);
+        best = fmax(best, log_w[j]);
     }
     for (int j = 0; j < N_RATES; j++)
         sum += out->grid[k][j] = exp(log_w[j] - best);
@@ -74,12 +108,14 @@ static void fit_grid(const struct gaps *g, int k, struct foreign *out, double *l
 
 void predict_foreign_fit(const struct gaps *gaps, struct foreign *out)
 {
-    double log_e[N_DISPERSIONS], best = -INFINITY, sum = 0;
+    double log_e[N_DISPERSIONS], best = -INFINITY, sum = 0, log_factorial[MOST_GAPS];
     for (int j = 0; j < N_RATES; j++)
         out->rate[j] = RATE_LO * pow(RATE_HI / RATE_LO, (double)j / (N_RATES - 1));
-    fit_poisson(gaps, out, &log_e[0]);
+    for (unsigned i = 0; i < gaps->n; i++)
+        log_factorial[i] = lgamma(gaps->x[i] + 1.0);
+    fit_poisson(gaps, log_factorial, out, &log_e[0]);
     for (int k = 1; k < N_DISPERSIONS; k++)
-        fit_grid(gaps, k, out, &log_e[k]);
+        fit_grid(gaps, log_factorial, k, out, &log_e[k]);
     for (int k = 0; k < N_DISPERSIONS; k++)
         best = fmax(best, log_e[k]);
     for (int k = 0; k < N_DISPERSIONS; k++)
@@ -106,20 +142,32 @@ double predict_foreign_rate(const struct foreign *f)
     return mean;
 }
 
+/* Sums by the count: what lies past end is not there yet. */
+struct tally {
+    double *pmf, *rate;
+    uint32_t end, size;
+};
+
+static void extend(struct tally *c, uint32_t end)
+{
+    for (; c->end < end; c->end++)
+        c->pmf[c->end] = c->rate[c->end] = 0;
+}
+
 /* Adds weight * negative binomial(r, p) and its rate moment (mean rate given x: (a + b x)). The recurrence runs upward
    from where the masses matter, so that nothing underflows on the way. Returns the end of what matters. */
-static uint32_t add_counts(double weight, double r, double p, double a, double b, double *pmf, double *rate,
-                           uint32_t size)
+static uint32_t add_counts(struct tally *c, double weight, double r, double p, double a, double b)
 {
     double mean = r * (1 - p) / p, sd = sqrt(mean / p), q = 1 - p;
     uint32_t from = mean > 12 * sd ? (uint32_t)(mean - 12 * sd) : 0;
-    if (from >= size)
-        return size;
+    if (from >= c->size)
+        return c->size;
     double mass = weight * predict_negative_binomial(r, p, from);
     uint32_t x = from;
-    for (; x < size; x++) {
-        pmf[x] += mass;
-        rate[x] += mass * (a + b * x);
+    for (; x < c->size; x++) {
+        extend(c, x + 1);
+        c->pmf[x] += mass;
+        c->rate[x] += mass * (a + b * x);
         /* Past the mean the ratio of neighbours only falls, so the rest is a small multiple of this. */
         if (x > mean && mass < 1e-12)
             break;
@@ -133,27 +181,26 @@ static uint32_t add_counts(double weight, double r, double p, double a, double b
 
 uint32_t predict_foreign_counts(const struct foreign *f, double t, double *pmf, double *rate, uint32_t size)
 {
-    uint32_t end = 0;
-    for (uint32_t x = 0; x < size; x++)
-        pmf[x] = rate[x] = 0;
+    struct tally c = {.pmf = pmf, .rate = rate, .size = size};
     double span = f->seconds + (t > 0 ? t : 0);
     if (t <= 0) {
         pmf[0] = 1;
         rate[0] = predict_foreign_rate(f);
         return 1;
     }
-    end = add_counts(f->weight[0], f->shape, f->seconds / span, f->shape / span, 1 / span, pmf, rate, size);
+    uint32_t end = add_counts(&c, f->weight[0], f->shape, f->seconds / span, f->shape / span, 1 / span);
     for (int k = 1; k < N_DISPERSIONS; k++) {
         double d = dispersions[k];
         for (int j = 0; j < N_RATES; j++) {
             double w = f->weight[k] * f->grid[k][j];
             if (w < WEIGHT_LEAST)
                 continue;
-            uint32_t e = add_counts(w, f->rate[j] * t / (d - 1), 1 / d, f->rate[j], 0, pmf, rate, size);
+            uint32_t e = add_counts(&c, w, f->rate[j] * t / (d - 1), 1 / d, f->rate[j], 0);
             end = e > end ? e : end;
         }
     }
     end = end < size ? end + 1 : size;
+    extend(&c, end);
     double sum = 0;
     for (uint32_t x = 0; x < end; x++) {
         sum += pmf[x];

@@ -83,8 +83,8 @@ struct foreign {
 void predict_foreign_fit(const struct gaps *gaps, struct foreign *out);
 double predict_foreign_dispersion(const struct foreign *f);
 double predict_foreign_rate(const struct foreign *f);
-/* f[x] for x < size: probability of x foreign allocations in t, and rate[x]: their rate given that. Returns how many
-   entries are worth having (the rest, under 1e-9 in all, is left out). */
+/* pmf[x] for x < size: probability of x foreign allocations in t, and rate[x]: their rate given that. Returns how many
+   entries are worth having: the rest, under 1e-9 in all, is left out, and what is there is no probability. */
 uint32_t predict_foreign_counts(const struct foreign *f, double t, double *pmf, double *rate, uint32_t size);
 
 /* ---- sequences.c: which counters are the ports taken from? --------------------------------------- */
@@ -159,6 +159,20 @@ void predict_weigh(const struct draws *d, const struct predict_behaviour *known,
 /* ---- run.c: where M probes of ours will be in one sequence --------------------------------------- */
 
 /*
+ * Where in a sequence the first probe of ours is, however many follow: at s < size with probability f[s]. Between two
+ * probes then come foreign[s] other allocations, so that each position is ours with probability rho[s].
+ */
+struct starts {
+    uint32_t size, own; /* own: allocations of ours before the first probe */
+    double *f, *foreign, *rho;
+};
+
+/* From the counts of others that come first (pmf[x], x < n) and their rates then. False: no memory. */
+bool predict_starts_init(struct starts *s, uint32_t own, const double *pmf, const double *rates, uint32_t n,
+                         double interval);
+void predict_starts_free(struct starts *s);
+
+/*
  * Positions are allocations past the sequence's last port. The first probe is at s with probability f[s]; the others
  * follow, foreign ones between them: up to past[s] each position is ours with probability rho[s], the first one surely.
  * A hole at h is then met from the starts first[h] ... h. miss[s] is what is left of s when holes are chosen.
@@ -171,14 +185,14 @@ struct run {
     unsigned group; /* the reading of the draws that it belongs to */
     double share;   /* probability that any of our probes is there, given the reading */
     uint32_t size, end;
-    double *f, *rho, *miss, *gain, *block;
+    const double *f, *rho; /* of its starts */
+    double *miss, *gain, *block;
     uint32_t *past, *first;
     double hit; /* by the holes chosen so far */
 };
 
-/* Takes the start probabilities (starts[s - 1], n of them) and rates after them. False: no memory. */
-bool predict_run_init(struct run *r, const double *starts, const double *rates, uint32_t n, double probes,
-                      double interval);
+/* The starts outlive it. False: no memory. */
+bool predict_run_init(struct run *r, const struct starts *starts, double probes);
 void predict_run_free(struct run *r);
 void predict_run_reset(struct run *r);
 uint16_t predict_run_port(const struct run *r, uint32_t position);
@@ -199,15 +213,31 @@ struct cover {
     bool everywhere;
     double weight, n;
     double miss, holes; /* while ranking: what is left, and holes chosen in it */
+    double next;        /* what is left after one more; negative: to be found */
+};
+
+/* Ports on one address that lie in the same covers: all alike. */
+struct cell {
+    uint8_t address;
+    uint32_t lo, hi;
+    uint64_t covers;
+    double density;
 };
 
 #define MOST_RUNS   (MOST_STEPS * PREDICT_MAX_SEQUENCES)
 #define MOST_COVERS 64
+#define MOST_CELLS  (PREDICT_MAX_POOL * (2 * MOST_COVERS + 1))
 #define PORT_WORDS  (65536 / 64)
 
 struct predict_model {
     enum predict_kind kind;
     unsigned probes;
+
+    /* What it was made from, for as long as the number of probes may change. */
+    struct predict_query q;
+    struct draws d;
+    struct weights w;
+
     struct predict_ep pool[PREDICT_MAX_POOL];
     unsigned addresses, last; /* pool[last]: the last mapping's */
     uint16_t last_port;
@@ -217,15 +247,24 @@ struct predict_model {
     double p_same;
     uint16_t local_port; /* preserved ones begin here */
     double p_preserve;
+    /* Readings of the draws that are likely enough: indices into w.readings. */
+    unsigned group_reading[MOST_STEPS];
     double group_weight[MOST_STEPS];
+    struct starts starts[MOST_STEPS][PREDICT_MAX_SEQUENCES];
+    uint32_t lowest; /* port of the sequences */
     struct run runs[MOST_RUNS];
     unsigned n_runs, n_groups;
     struct cover covers[MOST_COVERS];
     unsigned n_covers;
+    bool have_cells; /* made at the first ranking */
+    unsigned n_cells;
 
-    uint64_t used[PREDICT_MAX_POOL][PORT_WORDS]; /* by mappings of ours: not drawn again while they live */
+    /* From here on only what is used is set: a model is made many times in a plan, and most of this lies idle. */
+    struct cell cells[MOST_CELLS]; /* n_cells, densest first */
+    /* Of the first so many addresses. used: by mappings of ours, which are not drawn again while they live */
+    uint64_t used[PREDICT_MAX_POOL][PORT_WORDS];
     uint64_t taken[PREDICT_MAX_POOL][PORT_WORDS];
-    uint16_t order[65536]; /* of the ports of one cell */
+    uint16_t order[65536]; /* of the ports of one cell, where they are shuffled */
 };
 
 /* A port that is preserved is so unless somebody else has it. */
@@ -241,6 +280,10 @@ static inline void predict_port_set(uint64_t *ports, uint32_t port)
     ports[port >> 6] |= UINT64_C(1) << (port & 63);
 }
 
+/* The same model for another number of probes: the samples are not read again. False: no memory, and the model is then
+   good for nothing but to be freed. */
+bool predict_model_aim(struct predict_model *m, unsigned probes);
+
 /* Index of the address in the model's pool; -1: not in it. */
 int predict_model_address(const struct predict_model *m, const struct predict_ep *ep);
 
@@ -249,6 +292,14 @@ double predict_cover_miss(double n, double holes, double more, double probes);
 
 /* Success of what the runs have hit, hit[i] of each; of all groups together. */
 double predict_runs_success(const struct predict_model *m, const double *hit);
+
+/* rank.c: whether all candidates are of ranges, each counted once. Their order is then the same for any number of
+   probes, and K holes gain by each further probe. */
+bool predict_model_plain(const struct predict_model *m);
+/* The first candidates of a plain model, as predict_rank() has them by port: until the sum of p reaches `enough`, or
+   with `within` not 0 until it is clear that so many do not reach it. Returns how many. */
+size_t predict_rank_enough(struct predict_model *m, struct predict_candidate *out, size_t max, size_t within,
+                           double enough);
 
 /* fixed.c */
 size_t predict_fixed_rank(const struct predict_model *m, struct predict_candidate *out, size_t max);

@@ -24,12 +24,27 @@ struct option {
     double *sum; /* success of the first k + 1 holes */
 };
 
+/* One side while a plan is made: its samples are read once, whatever the number of its mappings. */
+struct asked {
+    const struct predict_side *side;
+    struct predict_model *model; /* aimed at the number that was asked for last; NULL: nothing was */
+    double address;              /* probability of the likeliest one */
+    /* The best single candidate's probability by the number of mappings, over a grid up to firsts_max (0: none). */
+    unsigned firsts_max;
+    double firsts[MOST_GRID];
+};
+
 struct search {
-    const struct predict_side *prober;
+    struct asked *prober;
     const struct predict_caps *caps;
     struct predict_candidate *candidates;
     struct option options[MOST_GRID];
     unsigned n, max_holes;
+    double want;
+    /* Of a plain model only what may be the cheapest is looked at: cheapest holes and probes together that reach
+       `want` so far, or 0. */
+    bool plain;
+    unsigned least;
 };
 
 struct predict_caps predict_default_caps(void)
@@ -37,25 +52,26 @@ struct predict_caps predict_default_caps(void)
     return (struct predict_caps){.target = 0.99, .hopeless = 0.01, .max_holes = 2000, .max_probes = 2000};
 }
 
-static struct predict_model *model_of(const struct predict_side *side, unsigned probes)
+static struct predict_model *model_of(struct asked *x, unsigned probes)
 {
-    struct predict_query q = side->query;
+    if (x->model)
+        return predict_model_aim(x->model, probes) ? x->model : NULL;
+    struct predict_query q = x->side->query;
     q.probes = probes;
-    return predict_model_create(PREDICT_MIXTURE, side->samples, side->n, side->behaviour, &q);
+    x->model = predict_model_create(PREDICT_MIXTURE, x->side->samples, x->side->n, x->side->behaviour, &q);
+    for (unsigned i = 0; x->model && i < x->model->addresses; i++)
+        x->address = fmax(x->address, x->model->p_address[i]);
+    return x->model;
 }
 
 /* The probability of the best single candidate for `mappings` in sequence. Negative: -errno. */
-static double first_candidate(const struct predict_side *side, unsigned mappings, double *address)
+static double first_candidate(struct asked *x, unsigned mappings)
 {
     struct predict_candidate c;
-    struct predict_model *m = model_of(side, mappings);
+    struct predict_model *m = model_of(x, mappings);
     if (!m)
         return -ENOMEM;
-    double p = predict_rank(m, &c, 1, NULL) ? c.p : 0;
-    for (unsigned i = 0; address && i < m->addresses; i++)
-        *address = fmax(*address, m->p_address[i]);
-    predict_model_free(m);
-    return p;
+    return predict_rank(m, &c, 1, NULL) ? c.p : 0;
 }
 
 static unsigned make_grid(unsigned max, unsigned *grid)
@@ -68,25 +84,6 @@ static unsigned make_grid(unsigned max, unsigned *grid)
 }
 
 /* ---- search -------------------------------------------------------------------------------------- */
-
-static int try_probes(struct search *s, unsigned probes)
-{
-    struct option *o = &s->options[s->n];
-    struct predict_model *m = model_of(s->prober, probes);
-    double sum = 0;
-    *o = (struct option){.m = probes, .sum = calloc(s->max_holes, sizeof(double))};
-    if (!m || !o->sum) {
-        predict_model_free(m);
-        free(o->sum);
-        return -ENOMEM;
-    }
-    s->n++;
-    o->n = predict_rank(m, s->candidates, s->max_holes, NULL);
-    for (size_t k = 0; k < o->n; k++)
-        o->sum[k] = fmin(1, sum += s->candidates[k].p);
-    predict_model_free(m);
-    return 0;
-}
 
 /* Least holes for at least p; 0: not with this option. */
 static unsigned holes_for(const struct option *o, double p)
@@ -102,6 +99,35 @@ static unsigned holes_for(const struct option *o, double p)
             lo = mid + 1;
     }
     return (unsigned)lo + 1;
+}
+
+static void note_least(struct search *s, const struct option *o)
+{
+    unsigned holes = holes_for(o, s->want);
+    if (holes && (!s->least || o->m + holes < s->least))
+        s->least = o->m + holes;
+}
+
+static int look_at(struct search *s, struct option *o, unsigned probes)
+{
+    struct predict_model *m = model_of(s->prober, probes);
+    double sum = 0;
+    *o = (struct option){.m = probes, .sum = malloc(s->max_holes * sizeof(double))};
+    if (!m || !o->sum)
+        return -ENOMEM;
+    if (!s->plain)
+        o->n = predict_rank(m, s->candidates, s->max_holes, NULL);
+    else if (!s->least || probes < s->least)
+        o->n = predict_rank_enough(m, s->candidates, s->max_holes, s->least ? s->least - probes : 0, s->want);
+    for (size_t k = 0; k < o->n; k++)
+        o->sum[k] = fmin(1, sum += s->candidates[k].p);
+    note_least(s, o);
+    return 0;
+}
+
+static int try_probes(struct search *s, unsigned probes)
+{
+    return look_at(s, &s->options[s->n++], probes);
 }
 
 static const struct option *cheapest(const struct search *s, double p, unsigned *holes)
@@ -145,24 +171,52 @@ static int refine(struct search *s, unsigned around)
     return 0;
 }
 
-static int search_grid(struct search *s, double want, struct predict_plan *out)
+/* What the best plan reaches, or all but a little of it. */
+static double nearly_best(const struct search *s)
 {
-    unsigned grid[MOST_GRID], n = make_grid(s->caps->max_probes, grid), holes = 0;
-    for (unsigned i = 0; i < n; i++) {
-        int err = try_probes(s, grid[i]);
-        if (err < 0)
-            return err;
+    return best_of(s) >= s->want ? s->want : fmax(best_of(s) - NEARLY, best_of(s) / 2);
+}
+
+static int look_at_grid(struct search *s)
+{
+    unsigned grid[MOST_GRID], n = make_grid(s->caps->max_probes, grid);
+    int err = 0;
+    for (unsigned i = 0; i < n && err == 0; i++) {
+        err = try_probes(s, grid[i]);
         /* One probe that needs one hole: nothing is cheaper. */
-        if (i == 0 && holes_for(&s->options[0], want) == 1)
+        if (err == 0 && i == 0 && holes_for(&s->options[0], s->want) == 1)
             break;
     }
-    double p = best_of(s) >= want ? want : fmax(best_of(s) - NEARLY, best_of(s) / 2);
-    const struct option *o = cheapest(s, p, &holes);
+    if (err == 0)
+        s->want = nearly_best(s);
+    return err;
+}
+
+/* Nothing is likelier than the most probes; with fewer of them there may be no more holes than make it cheaper. */
+static int look_at_plain(struct search *s)
+{
+    unsigned grid[MOST_GRID], n = s->n = make_grid(s->caps->max_probes, grid);
+    int err = look_at(s, &s->options[n - 1], grid[n - 1]);
+    s->want = nearly_best(s);
+    note_least(s, &s->options[n - 1]);
+    for (unsigned i = n - 1; i-- > 0 && err == 0;)
+        err = look_at(s, &s->options[i], grid[i]);
+    return err;
+}
+
+static int search_grid(struct search *s, struct predict_plan *out)
+{
+    unsigned holes = 0;
+    s->plain = predict_model_plain(s->prober->model);
+    int err = s->plain ? look_at_plain(s) : look_at_grid(s);
+    if (err < 0)
+        return err;
+    const struct option *o = cheapest(s, s->want, &holes);
     if (o && o->m + holes > 8) {
-        int err = refine(s, o->m);
+        err = refine(s, o->m);
         if (err < 0)
             return err;
-        o = cheapest(s, p, &holes);
+        o = cheapest(s, s->want, &holes);
     }
     out->holes = holes;
     out->probes = o ? o->m : 0;
@@ -185,25 +239,25 @@ static bool stands_still(const struct predict_side *side)
     return mapping != PREDICT_MAPPING_APD && mapping != PREDICT_MAPPING_CD;
 }
 
-static int plan_search(const struct predict_side *opener, const struct predict_side *prober,
-                       const struct predict_caps *caps, struct predict_plan *out)
+static int plan_search(struct asked *opener, struct asked *prober, const struct predict_caps *caps,
+                       struct predict_plan *out)
 {
-    double address = 0, passes, opener_p = first_candidate(opener, 1, NULL);
-    double prober_p = first_candidate(prober, 1, &address);
+    const struct predict_behaviour *known = opener->side->behaviour;
+    double passes, opener_p = first_candidate(opener, 1), prober_p = first_candidate(prober, 1);
     struct search s = {.prober = prober, .caps = caps, .max_holes = caps->max_holes};
     if (opener_p < 0 || prober_p < 0)
         return -ENOMEM;
     out->way = PREDICT_SEARCH;
-    if (needs_no_search(opener, address, &passes) && passes >= caps->target * 0.9) {
+    if (needs_no_search(opener->side, prober->address, &passes) && passes >= caps->target * 0.9) {
         out->holes = out->probes = 1;
         out->p = opener_p * passes;
         return 0;
     }
-    if (opener->behaviour && opener->behaviour->filtering.value == PREDICT_FILTERING_LAST)
+    if (known && known->filtering.value == PREDICT_FILTERING_LAST)
         s.max_holes = 1;
     s.candidates = malloc(s.max_holes * sizeof(*s.candidates));
-    double want = opener_p > 0 && caps->target / opener_p <= MOST_WANTED ? caps->target / opener_p : caps->target;
-    int err = s.candidates ? search_grid(&s, want, out) : -ENOMEM;
+    s.want = opener_p > 0 && caps->target / opener_p <= MOST_WANTED ? caps->target / opener_p : caps->target;
+    int err = s.candidates ? search_grid(&s, out) : -ENOMEM;
     out->p *= opener_p;
     for (unsigned i = 0; i < s.n; i++)
         free(s.options[i].sum);
@@ -213,22 +267,26 @@ static int plan_search(const struct predict_side *opener, const struct predict_s
 
 /* ---- meet ---------------------------------------------------------------------------------------- */
 
-static int firsts(const struct predict_side *side, const unsigned *grid, unsigned n, double *p)
+/* Either side may open, with the same numbers of mappings: they are looked at once. */
+static int find_firsts(struct asked *x, unsigned max)
 {
-    for (unsigned i = 0; i < n; i++) {
-        p[i] = first_candidate(side, grid[i], NULL);
-        if (p[i] < 0)
+    unsigned grid[MOST_GRID], n = make_grid(max, grid);
+    for (unsigned i = 0; i < n && x->firsts_max != max; i++) {
+        x->firsts[i] = first_candidate(x, grid[i]);
+        if (x->firsts[i] < 0)
             return -ENOMEM;
     }
+    x->firsts_max = max;
     return 0;
 }
 
-static int plan_meet(const struct predict_side *opener, const struct predict_side *prober,
-                     const struct predict_caps *caps, struct predict_plan *out)
+static int plan_meet(struct asked *opener, struct asked *prober, const struct predict_caps *caps,
+                     struct predict_plan *out)
 {
     unsigned ks[MOST_GRID], ms[MOST_GRID], nk = make_grid(caps->max_holes, ks), nm = make_grid(caps->max_probes, ms);
-    double a[MOST_GRID], b[MOST_GRID], best = 0;
-    if (firsts(opener, ks, nk, a) < 0 || firsts(prober, ms, nm, b) < 0)
+    const double *a = opener->firsts, *b = prober->firsts;
+    double best = 0;
+    if (find_firsts(opener, caps->max_holes) < 0 || find_firsts(prober, caps->max_probes) < 0)
         return -ENOMEM;
     for (unsigned i = 0; i < nk; i++)
         for (unsigned j = 0; j < nm; j++)
@@ -258,13 +316,13 @@ static bool better(const struct predict_plan *a, const struct predict_plan *b, c
 }
 
 /* Both ways with the first side as the opener. */
-static int plan_roles(const struct predict_side *opener, const struct predict_side *prober,
-                      const struct predict_caps *caps, struct predict_plan *out)
+static int plan_roles(struct asked *opener, struct asked *prober, const struct predict_caps *caps,
+                      struct predict_plan *out)
 {
     struct predict_plan meet;
     int err = 0;
     *out = (struct predict_plan){.way = PREDICT_MEET};
-    if (stands_still(opener)) {
+    if (stands_still(opener->side)) {
         err = plan_search(opener, prober, caps, out);
         if (err < 0 || out->p >= caps->target || caps->no_meet)
             return err;
@@ -278,17 +336,21 @@ static int plan_roles(const struct predict_side *opener, const struct predict_si
 int predict_plan(const struct predict_side *first, const struct predict_side *second, int opener,
                  const struct predict_caps *caps, struct predict_plan *out)
 {
+    struct asked sides[2] = {{.side = first}, {.side = second}};
     struct predict_plan plans[2];
     bool have[2] = {opener != 1, opener != 0};
     if (!(caps->target > 0 && caps->target <= 1) || caps->max_holes == 0 || caps->max_probes == 0 ||
         caps->max_holes > 65536 || caps->max_probes > 65536 || opener < -1 || opener > 1)
         return -EINVAL;
-    for (int i = 0; i < 2; i++) {
-        int err = !have[i] ? 0 : plan_roles(i ? second : first, i ? first : second, caps, &plans[i]);
-        if (err < 0)
-            return err;
+    int err = 0;
+    for (int i = 0; i < 2 && err == 0; i++) {
+        err = have[i] ? plan_roles(&sides[i], &sides[!i], caps, &plans[i]) : 0;
         plans[i].opener = i;
     }
+    predict_model_free(sides[0].model);
+    predict_model_free(sides[1].model);
+    if (err < 0)
+        return err;
     int chosen = !have[0] || (have[1] && better(&plans[1], &plans[0], caps));
     *out = plans[chosen];
     out->verdict = out->p >= caps->target     ? PREDICT_REACHED

@@ -15,24 +15,20 @@
 #define CHUNK      256
 /* A sequence's hole that adds less than this is left to the ranges. */
 #define GAIN_LEAST 1e-9
-#define MOST_CELLS (PREDICT_MAX_POOL * (2 * MOST_COVERS + 1))
-
-struct cell {
-    uint8_t address;
-    uint32_t lo, hi;
-    uint64_t covers;
-    double density;
-};
 
 struct ranking {
     struct predict_model *m;
     struct predict_rng *rng;
     struct predict_candidate *out;
     size_t n, max;
-    struct cell cells[MOST_CELLS];
-    unsigned n_cells, cell;
-    uint32_t in_order, at; /* m->order: ports of the cell, and the next one's place */
-    double cell_gain;
+    unsigned cell;
+    uint32_t in_order, at; /* shuffled: ports of the cell in m->order, and the next one's place */
+    uint32_t port;         /* else the next port to look at */
+    double cell_gain;      /* of one more; negative: to be found */
+    bool run_known;        /* the best run's next hole, while no run has changed */
+    unsigned run;
+    uint32_t run_position;
+    double run_gain;
     unsigned preserved; /* how many of the preserved ports are out */
     bool same_out;
 };
@@ -54,17 +50,26 @@ double predict_cover_miss(double n, double holes, double more, double probes)
     return exp(more * log1p(-probes / (left - (more - 1) / 2)));
 }
 
+/* What is left of a cover after one more hole: asked for again and again until one is taken. */
+static double miss_next(const struct predict_model *m, struct cover *c)
+{
+    if (c->next < 0)
+        c->next = c->miss * predict_cover_miss(c->n, c->holes, 1, m->probes);
+    return c->next;
+}
+
 /* What `more` holes in a cell catch of the ranges around it; takes them when told to. */
 static double cover_gain(struct predict_model *m, uint64_t covers, double more, bool take)
 {
     double gain = 0;
     for (; covers; covers &= covers - 1) {
         struct cover *c = &m->covers[__builtin_ctzll(covers)];
-        double miss = c->miss * predict_cover_miss(c->n, c->holes, more, m->probes);
+        double miss = more == 1 ? miss_next(m, c) : c->miss * predict_cover_miss(c->n, c->holes, more, m->probes);
         gain += c->weight * (c->miss - miss);
         if (take) {
             c->miss = miss;
             c->holes += more;
+            c->next = -1;
         }
     }
     return gain;
@@ -94,11 +99,12 @@ static int by_density(const void *a, const void *b)
     return x->lo != y->lo ? (x->lo < y->lo ? -1 : 1) : x->address - y->address;
 }
 
-static void make_cells(struct ranking *r)
+/* They depend on neither the number of probes nor the ranking. */
+static void make_cells(struct predict_model *m)
 {
-    const struct predict_model *m = r->m;
     uint32_t edges[2 * MOST_COVERS] = {0};
     unsigned n = 0;
+    m->n_cells = 0;
     for (unsigned i = 0; i < m->n_covers; i++) {
         edges[n++] = m->covers[i].lo;
         edges[n++] = m->covers[i].hi + 1;
@@ -111,48 +117,69 @@ static void make_cells(struct ranking *r)
             for (uint64_t c = covers; c; c &= c - 1)
                 density += m->covers[__builtin_ctzll(c)].weight / m->covers[__builtin_ctzll(c)].n;
             if (covers)
-                r->cells[r->n_cells++] = (struct cell){(uint8_t)a, edges[i], edges[i + 1] - 1, covers, density};
+                m->cells[m->n_cells++] = (struct cell){(uint8_t)a, edges[i], edges[i + 1] - 1, covers, density};
         }
-    qsort(r->cells, r->n_cells, sizeof(r->cells[0]), by_density);
+    qsort(m->cells, m->n_cells, sizeof(m->cells[0]), by_density);
+    m->have_cells = true;
 }
 
-/* The next cell's ports that are not taken, shuffled. */
+static bool is_free(const struct predict_model *m, unsigned address, uint32_t port)
+{
+    return !predict_port_get(m->taken[address], port) && !predict_port_get(m->used[address], port);
+}
+
+/* The ports of a cell that are free now, in random order. */
+static void shuffle(struct ranking *r, const struct cell *c)
+{
+    struct predict_model *m = r->m;
+    for (uint32_t port = c->lo; port <= c->hi; port++)
+        if (is_free(m, c->address, port))
+            m->order[r->in_order++] = (uint16_t)port;
+    for (uint32_t i = r->in_order; i > 1; i--) {
+        uint32_t j = predict_rng_below(r->rng, i);
+        uint16_t port = m->order[i - 1];
+        m->order[i - 1] = m->order[j];
+        m->order[j] = port;
+    }
+}
+
 static void open_cell(struct ranking *r)
 {
     r->in_order = r->at = 0;
-    for (; r->cell < r->n_cells && r->in_order == 0; r->cell += r->in_order == 0) {
-        const struct cell *c = &r->cells[r->cell];
-        for (uint32_t port = c->lo; port <= c->hi; port++)
-            if (!predict_port_get(r->m->taken[c->address], port) && !predict_port_get(r->m->used[c->address], port))
-                r->m->order[r->in_order++] = (uint16_t)port;
-    }
-    for (uint32_t i = r->in_order; r->rng && i > 1; i--) {
-        uint32_t j = predict_rng_below(r->rng, i);
-        uint16_t port = r->m->order[i - 1];
-        r->m->order[i - 1] = r->m->order[j];
-        r->m->order[j] = port;
-    }
     r->cell_gain = -1;
+    if (r->cell >= r->m->n_cells)
+        return;
+    r->port = r->m->cells[r->cell].lo;
+    if (r->rng)
+        shuffle(r, &r->m->cells[r->cell]);
 }
 
-/* Skips what a sequence has taken meanwhile. False: no port is left. */
+/* The open cell's next port: free, and not taken by a sequence meanwhile. 0: none is left. */
+static uint32_t next_port(struct ranking *r)
+{
+    const struct predict_model *m = r->m;
+    const struct cell *c = &m->cells[r->cell];
+    if (r->rng) {
+        while (r->at < r->in_order && predict_port_get(m->taken[c->address], m->order[r->at]))
+            r->at++;
+        return r->at < r->in_order ? m->order[r->at] : 0;
+    }
+    while (r->port <= c->hi && !is_free(m, c->address, r->port))
+        r->port++;
+    return r->port <= c->hi ? r->port : 0;
+}
+
+/* False: no port is left in any cell. */
 static bool cell_ready(struct ranking *r)
 {
-    for (;;) {
-        while (r->at < r->in_order && predict_port_get(r->m->taken[r->cells[r->cell].address], r->m->order[r->at]))
-            r->at++;
-        if (r->at < r->in_order)
-            break;
-        if (r->in_order)
-            r->cell++;
-        if (r->cell >= r->n_cells)
-            return false;
+    while (r->cell < r->m->n_cells && next_port(r) == 0) {
+        r->cell++;
         open_cell(r);
-        if (r->in_order == 0)
-            return false;
     }
+    if (r->cell >= r->m->n_cells)
+        return false;
     if (r->cell_gain < 0)
-        r->cell_gain = cover_gain(r->m, r->cells[r->cell].covers, 1, false);
+        r->cell_gain = cover_gain(r->m, r->m->cells[r->cell].covers, 1, false);
     return true;
 }
 
@@ -169,21 +196,15 @@ static void put(struct ranking *r, unsigned address, uint16_t port, double p)
 
 static void put_chunk(struct ranking *r, uint32_t most)
 {
-    const struct cell *c = &r->cells[r->cell];
-    uint32_t begin = r->at, n = 0;
+    const struct cell *c = &r->m->cells[r->cell];
+    uint32_t n = 0, port;
     size_t first = r->n;
-    while (n < most && r->at < r->in_order && r->n < r->max) {
-        uint16_t port = r->m->order[r->at++];
-        if (predict_port_get(r->m->taken[c->address], port))
-            continue;
-        put(r, c->address, port, 0);
-        n++;
-    }
+    for (; n < most && r->n < r->max && (port = next_port(r)) != 0; n++)
+        put(r, c->address, (uint16_t)port, 0);
     double gain = n ? cover_gain(r->m, c->covers, n, true) / n : 0;
     for (size_t i = first; i < r->n; i++)
         r->out[i].p = gain;
-    if (begin != r->at)
-        r->cell_gain = -1;
+    r->cell_gain = -1;
 }
 
 /* A port from one of the other sources: adds what the ranges give there, once. */
@@ -204,7 +225,7 @@ static void put_single(struct ranking *r, unsigned address, uint16_t port, doubl
 
 static double preserved_gain(const struct ranking *r)
 {
-    if (r->preserved >= r->m->probes)
+    if (r->m->p_preserve <= 0 || r->preserved >= r->m->probes)
         return 0;
     return r->m->p_preserve * P_PRESERVED * pow(1 - P_PRESERVED, r->preserved);
 }
@@ -237,28 +258,30 @@ static double worth(const struct predict_model *m, unsigned i)
     return factor;
 }
 
-static unsigned best_run(const struct predict_model *m, uint32_t *position, double *gain)
+static void find_best_run(struct ranking *r)
 {
-    unsigned best = 0;
-    *gain = 0;
+    const struct predict_model *m = r->m;
+    r->run_known = true;
+    r->run_gain = 0;
     for (unsigned i = 0; i < m->n_runs; i++) {
         double g;
         uint32_t h = predict_run_best(&m->runs[i], &g);
         g *= worth(m, i);
-        if (h && g > *gain) {
-            best = i;
-            *gain = g;
-            *position = h;
+        if (h && g > r->run_gain) {
+            r->run = i;
+            r->run_gain = g;
+            r->run_position = h;
         }
     }
-    return best;
 }
 
 /* Takes the port in every sequence that passes it: two readings of the same samples often agree on a port. */
-static void put_run(struct ranking *r, unsigned i, uint32_t position)
+static void put_run(struct ranking *r)
 {
     struct predict_model *m = r->m;
+    unsigned i = r->run;
     struct run *run = &m->runs[i];
+    uint32_t position = r->run_position;
     uint16_t port = predict_run_port(run, position);
     unsigned address = run->address;
     double before = 0, after = 0, hit[MOST_RUNS];
@@ -272,6 +295,7 @@ static void put_run(struct ranking *r, unsigned i, uint32_t position)
         hit[j] = m->runs[j].hit;
     }
     after = predict_runs_success(m, hit);
+    r->run_known = false;
     put_single(r, address, port, after - before);
 }
 
@@ -280,36 +304,37 @@ static void put_run(struct ranking *r, unsigned i, uint32_t position)
 static void reset(struct ranking *r)
 {
     struct predict_model *m = r->m;
-    memset(m->taken, 0, sizeof(m->taken));
+    memset(m->taken, 0, m->addresses * sizeof(m->taken[0]));
     for (unsigned i = 0; i < m->n_runs; i++)
         predict_run_reset(&m->runs[i]);
     for (unsigned i = 0; i < m->n_covers; i++) {
         m->covers[i].miss = 1;
         m->covers[i].holes = 0;
+        m->covers[i].next = -1;
     }
-    make_cells(r);
+    if (!m->have_cells)
+        make_cells(m);
     open_cell(r);
 }
 
 static bool step(struct ranking *r)
 {
-    uint32_t position = 0;
-    double run, same = r->same_out ? 0 : r->m->p_same, kept = preserved_gain(r);
-    unsigned i = best_run(r->m, &position, &run);
+    double same = r->same_out ? 0 : r->m->p_same, kept = preserved_gain(r);
     bool ready = cell_ready(r);
     double cell = ready ? r->cell_gain : 0;
-    if (run < GAIN_LEAST)
-        run = 0;
+    if (!r->run_known)
+        find_best_run(r);
+    double run = r->run_gain < GAIN_LEAST ? 0 : r->run_gain;
+    const struct run *best = &r->m->runs[r->run];
     if (same > 0 && same >= fmax(run, fmax(kept, cell)))
         put_same(r);
     else if (kept > GAIN_LEAST && kept >= fmax(run, cell))
         put_preserved(r);
-    else if (run > 0 &&
-             (run >= cell ||
-              run + cover_gain(r->m, covers_at(r->m, r->m->runs[i].address, predict_run_port(&r->m->runs[i], position)),
-                               1, false) >=
-                  cell))
-        put_run(r, i, position);
+    else if (run > 0 && (run >= cell ||
+                         run + cover_gain(r->m, covers_at(r->m, best->address, predict_run_port(best, r->run_position)),
+                                          1, false) >=
+                             cell))
+        put_run(r);
     else if (ready)
         put_chunk(r, r->n < ONE_BY_ONE ? 1 : CHUNK);
     else
@@ -335,6 +360,51 @@ size_t predict_rank(struct predict_model *m, struct predict_candidate *out, size
     while (r.n < max && step(&r))
         ;
     settle(out, r.n);
+    return r.n;
+}
+
+/* ---- as many as are needed ----------------------------------------------------------------------- */
+
+bool predict_model_plain(const struct predict_model *m)
+{
+    double sum = 0;
+    for (unsigned i = 0; i < m->n_covers; i++)
+        sum += m->covers[i].weight;
+    return m->kind == PREDICT_MIXTURE && m->n_groups == 0 && m->p_same <= 0 && m->p_preserve <= GAIN_LEAST &&
+           sum <= 1 + GAIN_LEAST;
+}
+
+/* A bound of what `more` holes may add: as if each of them were in every range, and met what the last one meets. */
+static double most_gain(const struct predict_model *m, double more)
+{
+    double gain = 0;
+    for (unsigned i = 0; i < m->n_covers; i++) {
+        const struct cover *c = &m->covers[i];
+        double left = c->n - c->holes;
+        double miss = m->probes + more > left ? 0 : exp(more * log1p(-(double)m->probes / (left - more + 1)));
+        gain += c->weight * c->miss * (1 - miss);
+    }
+    return gain;
+}
+
+size_t predict_rank_enough(struct predict_model *m, struct predict_candidate *out, size_t max, size_t within,
+                           double enough)
+{
+    struct ranking r = {.m = m, .out = out, .max = max};
+    size_t most = within && within < max ? within : max, summed = 0, look = 0;
+    double sum = 0;
+    reset(&r);
+    while (r.n < most && sum < enough) {
+        if (within && r.n >= look) {
+            if (sum + most_gain(m, (double)(most - r.n)) < enough - GAIN_LEAST)
+                break;
+            look = r.n + CHUNK;
+        }
+        if (!step(&r))
+            break;
+        for (; summed < r.n; summed++)
+            sum += out[summed].p;
+    }
     return r.n;
 }
 

@@ -23,21 +23,45 @@ static void find_first(struct run *r)
     }
 }
 
-bool predict_run_init(struct run *r, const double *starts, const double *rates, uint32_t n, double probes,
-                      double interval)
+bool predict_starts_init(struct starts *s, uint32_t own, const double *pmf, const double *rates, uint32_t n,
+                         double interval)
+{
+    *s = (struct starts){.size = own + n + 1, .own = own};
+    s->f = calloc(s->size, sizeof(double));
+    s->foreign = calloc(s->size, sizeof(double));
+    s->rho = calloc(s->size, sizeof(double));
+    if (!s->f || !s->foreign || !s->rho) {
+        predict_starts_free(s);
+        return false;
+    }
+    for (uint32_t i = 1; i < s->size; i++) {
+        s->f[i] = i > own ? pmf[i - 1 - own] : 0;
+        s->foreign[i] = i > own ? rates[i - 1 - own] * interval : 0;
+        s->rho[i] = 1 / (1 + s->foreign[i]);
+    }
+    return true;
+}
+
+void predict_starts_free(struct starts *s)
+{
+    free(s->f);
+    free(s->foreign);
+    free(s->rho);
+    *s = (struct starts){.size = 0};
+}
+
+bool predict_run_init(struct run *r, const struct starts *starts, double probes)
 {
     uint32_t longest = 1;
-    r->size = n + 1;
-    r->f = calloc(r->size, sizeof(double));
-    r->rho = calloc(r->size, sizeof(double));
+    r->size = starts->size;
+    r->f = starts->f;
+    r->rho = starts->rho;
     r->miss = calloc(r->size, sizeof(double));
     r->past = calloc(r->size, sizeof(uint32_t));
-    if (!r->f || !r->rho || !r->miss || !r->past)
+    if (!r->miss || !r->past)
         return false;
     for (uint32_t s = 1; s < r->size; s++) {
-        double foreign = rates[s - 1] * interval, length = 1 + (probes - 1) * (1 + foreign);
-        r->f[s] = starts[s - 1];
-        r->rho[s] = 1 / (1 + foreign);
+        double length = 1 + (probes - 1) * (1 + starts->foreign[s]);
         /* Once around, a sequence meets its own ports again. */
         r->past[s] = s + (uint32_t)fmin(fmax(1, length + 0.5), r->range);
         /* A later start never ends sooner: first[] is one interval then. */
@@ -57,8 +81,6 @@ bool predict_run_init(struct run *r, const double *starts, const double *rates, 
 
 void predict_run_free(struct run *r)
 {
-    free(r->f);
-    free(r->rho);
     free(r->miss);
     free(r->past);
     free(r->first);

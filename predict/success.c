@@ -15,6 +15,22 @@ static double preserved(const struct predict_model *m, port_set *holes)
     return m->p_preserve * (1 - miss);
 }
 
+/* Holes in [lo, hi] of one address at ports that may still be drawn. */
+static uint32_t holes_in(const uint64_t *holes, const uint64_t *used, uint32_t lo, uint32_t hi)
+{
+    uint32_t n = 0;
+    for (uint32_t w = lo >> 6; w <= hi >> 6; w++) {
+        uint64_t word = holes[w] & ~used[w];
+        if (w == lo >> 6)
+            word &= ~UINT64_C(0) << (lo & 63);
+        if (w == hi >> 6)
+            word &= ~UINT64_C(0) >> (63 - (hi & 63));
+        for (; word; word &= word - 1)
+            n++;
+    }
+    return n;
+}
+
 static double covered(const struct predict_model *m, port_set *holes)
 {
     double p = 0;
@@ -22,8 +38,8 @@ static double covered(const struct predict_model *m, port_set *holes)
         const struct cover *c = &m->covers[i];
         uint32_t in = 0;
         for (unsigned a = 0; a < m->addresses; a++)
-            for (uint32_t port = c->lo; port <= c->hi && (c->everywhere || a == m->last); port++)
-                in += predict_port_get(holes[a], port) && !predict_port_get(m->used[a], port);
+            if (c->everywhere || a == m->last)
+                in += holes_in(holes[a], m->used[a], c->lo, c->hi);
         double miss = 1;
         for (uint32_t h = 0; h < in && miss > 0; h++)
             miss *= predict_cover_miss(c->n, h, 1, m->probes);

@@ -146,5 +146,7 @@ int base_read_key(const char *path, uint8_t *key, size_t cap, size_t *len);
 
 /* Raises the soft open-file limit to the hard one and returns the limit now in force. */
 uint64_t base_raise_open_files(void);
+/* Descriptors in use; 0 where /proc is not there to tell. */
+uint64_t base_open_files(void);
 
 #endif

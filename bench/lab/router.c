@@ -51,18 +51,30 @@ static void rules_nat(const struct lab_profile *p, char *buf, size_t len)
                  masquerade);
 }
 
+/* Marks the connection that lab_reset_nats() spares; nothing, where there is none. */
+static void rule_keep(const union base_ep *keep, char *buf, size_t len)
+{
+    char addr[BASE_EP_STRLEN];
+    buf[0] = '\0';
+    if (base_ep_is_set(keep) && base_ep_port(keep))
+        snprintf(buf, len, "%s daddr %s tcp dport %u ct mark set %u\n", keep->sa.sa_family == AF_INET ? "ip" : "ip6",
+                 base_ep_format_addr(keep, addr), base_ep_port(keep), KEEP_MARK);
+}
+
 /* A NAT's unsolicited packets are the router's own (INPUT); a firewall's are the host's (FORWARD). What conntrack calls
  * INVALID is not translated and so goes nowhere; a firewall has to drop it. */
-static void rules_text(const struct lab_profile *p, char out[RULES_LEN])
+static void rules_text(const struct lab_profile *p, const union base_ep *keep, char out[RULES_LEN])
 {
-    char nat[512];
+    char nat[512], spared[128];
     rules_nat(p, nat, sizeof(nat));
+    rule_keep(keep, spared, sizeof(spared));
     snprintf(out, RULES_LEN,
              "table inet lab {\n"
              "  counter out {}\n"
              "  counter in {}\n"
              "  counter unsolicited {}\n"
              "  chain keep {\n"
+             "    %s\n"
              "  }\n"
              "%s"
              "  chain through {\n"
@@ -78,7 +90,7 @@ static void rules_text(const struct lab_profile *p, char out[RULES_LEN])
              "    iifname \"" LAB_WAN "\" ct state != { established, related } counter name unsolicited %s\n"
              "  }\n"
              "}\n",
-             nat, p->mapping == LAB_MAP_NONE ? "    ct state invalid drop\n" : "",
+             spared, nat, p->mapping == LAB_MAP_NONE ? "    ct state invalid drop\n" : "",
              p->unsolicited == LAB_UNSOLICITED_RST ? " meta l4proto tcp reject with tcp reset" : "",
              p->unsolicited == LAB_UNSOLICITED_RST ? "" : "drop");
 }
@@ -222,7 +234,7 @@ static int build_inside(struct lab_host *host, const union base_ep *gateway, cha
     res = lab_host_tun(host, LAB_WAN, err);
     if (res < 0)
         return res;
-    rules_text(&host->profile, rules);
+    rules_text(&host->profile, &host->lab->keep, rules);
     res = run_nft(rules, err);
     if (res < 0)
         return res;
@@ -266,8 +278,6 @@ int lab_router_build(struct lab_host *host, char err[LAB_ERROR_LEN])
         return lab_host_fail(host, res, "could not enter the router's namespace", err);
     res = build_inside(host, &gateway, err);
     lab_ns_leave(saved);
-    if (res == 0 && base_ep_is_set(&host->lab->keep))
-        res = lab_router_keep(&host->router, &host->lab->keep, err);
     if (res < 0 || host->shared)
         return res;
     res = lab_ns_enter(host->netns, &saved);
@@ -297,13 +307,10 @@ void lab_router_close(struct lab_router *router)
 
 int lab_router_keep(struct lab_router *router, const union base_ep *keep, char err[LAB_ERROR_LEN])
 {
-    char rules[256], addr[BASE_EP_STRLEN];
-    int saved, len = snprintf(rules, sizeof(rules), "flush chain inet lab keep\n");
-    if (base_ep_is_set(keep) && base_ep_port(keep))
-        snprintf(rules + len, sizeof(rules) - (size_t)len,
-                 "add rule inet lab keep %s daddr %s tcp dport %u ct mark set %u\n",
-                 keep->sa.sa_family == AF_INET ? "ip" : "ip6", base_ep_format_addr(keep, addr), base_ep_port(keep),
-                 KEEP_MARK);
+    char rules[256], spared[128];
+    int saved;
+    rule_keep(keep, spared, sizeof(spared));
+    snprintf(rules, sizeof(rules), "flush chain inet lab keep\n%s%s", *spared ? "add rule inet lab keep " : "", spared);
     int res = lab_ns_enter(router->netns, &saved);
     if (res < 0)
         return res;

@@ -21,6 +21,7 @@
 #define SILENCE_MIN_NS (150 * BASE_NS_PER_MS)
 
 struct evidence {
+    struct peer_facts own; /* judged; the samples are the caller's */
     const struct peer_facts *facts;
     struct predict_behaviour b;
     bool stays, open;
@@ -62,8 +63,10 @@ static bool is_open(const struct peer_facts *f)
 
 static void look_at(struct evidence *e, const struct peer_facts *f)
 {
-    e->facts = f;
-    e->b = peer_predict_behaviour(f);
+    e->own = *f;
+    peer_predict_judge(&e->own);
+    e->facts = &e->own;
+    e->b = e->own.judgement;
     e->stays = peer_facts_stable(f);
     e->open = e->stays && is_open(f);
     e->n_at = peer_facts_addresses(f, e->at);

@@ -97,6 +97,8 @@ struct peer_timing {
 void peer_predict_learn(const struct peer_facts *f, struct predict_behaviour *learnt);
 /* What is known of the NAT, from discovery and these samples; unknown without memory. */
 struct predict_behaviour peer_predict_behaviour(const struct peer_facts *f);
+/* Keeps that in the facts: a plan asks for it again and again. */
+void peer_predict_judge(struct peer_facts *f);
 /* opener: 0 (a), 1 (b), -1 (either). 0, or -errno. */
 int peer_predict_plan(const struct peer_facts *a, const struct peer_facts *b, int opener,
                       const struct peer_timing *timing, const struct predict_caps *caps, struct predict_plan *out);

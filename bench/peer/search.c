@@ -433,22 +433,21 @@ void peer_search_begin(const struct peer_facts *a, const struct peer_facts *b, c
     choose_roles(sides, &asked, &out->search);
 }
 
-int peer_search_plan_within(const struct peer_facts *a, const struct peer_facts *b, const struct peer_options *options,
-                            struct base_rng *rng, bool tcp, const struct peer_search_limits *limits,
-                            struct peer_plan *out)
+/* sides: of a and b. */
+static int plan_sides(const struct peer_facts *const sides[2], const struct peer_options *options, struct base_rng *rng,
+                      bool tcp, const struct peer_search_limits *limits, struct peer_plan *out)
 {
-    const struct peer_facts *const sides[2] = {a, b};
     struct peer_search *s = &out->search;
     struct asked asked;
     *s = (struct peer_search){.on = true};
     read_options(options, &asked, s);
-    if (a->n_samples == 0 || b->n_samples == 0)
+    if (sides[0]->n_samples == 0 || sides[1]->n_samples == 0)
         return -EINVAL;
     const struct peer_timing timing = {s->rate, out->rtt_ns, tcp};
     choose_roles(sides, &asked, s);
     bool fixed = asked.window || asked.holes || asked.probes;
-    if (peer_facts_stable(a) && peer_facts_stable(b) && !fixed)
-        return plan_known(a, b, out);
+    if (peer_facts_stable(sides[0]) && peer_facts_stable(sides[1]) && !fixed)
+        return plan_known(sides[0], sides[1], out);
     int err = 0;
     if (fixed)
         fill_budget(options, &asked, s);
@@ -478,6 +477,18 @@ int peer_search_plan_within(const struct peer_facts *a, const struct peer_facts 
         out->predicted_p =
             base_ep_is_set(&s->random_at) ? predict_p_random(PEER_RANDOM_PORTS, s->holes, s->probes) : fmin(1, p);
     return err;
+}
+
+int peer_search_plan_within(const struct peer_facts *a, const struct peer_facts *b, const struct peer_options *options,
+                            struct base_rng *rng, bool tcp, const struct peer_search_limits *limits,
+                            struct peer_plan *out)
+{
+    struct peer_facts own[2] = {*a, *b}; /* the samples are the caller's */
+    const struct peer_facts *const sides[2] = {&own[0], &own[1]};
+    for (int i = 0; i < 2; i++)
+        if (!own[i].judged)
+            peer_predict_judge(&own[i]);
+    return plan_sides(sides, options, rng, tcp, limits, out);
 }
 
 int peer_search_plan(const struct peer_facts *a, const struct peer_facts *b, const struct peer_options *options,

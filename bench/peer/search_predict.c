@@ -49,6 +49,10 @@ static union base_ep from_predict(const struct predict_ep *ep)
  */
 static void judge(struct side *s, const struct peer_facts *f)
 {
+    if (f->judged) {
+        s->behaviour = f->judgement;
+        return;
+    }
     struct predict_behaviour fresh = f->behaviour;
     predict_classify(s->samples, f->n_samples, &fresh);
     bool learnt = f->behaviour.mapping.value != PREDICT_MAPPING_UNKNOWN;
@@ -75,6 +79,12 @@ struct predict_behaviour peer_predict_behaviour(const struct peer_facts *f)
         judge(&s, f);
     free(s.samples);
     return s.behaviour;
+}
+
+void peer_predict_judge(struct peer_facts *f)
+{
+    f->judgement = peer_predict_behaviour(f);
+    f->judged = true;
 }
 
 /* Mapping by address shows a port or two in a trial: their range is seen over several. */
@@ -237,30 +247,39 @@ static bool held(const struct side *s, const struct peer_facts *f, const union b
     return false;
 }
 
-int peer_predict_rank(const struct peer_facts *f, uint32_t probes, const struct peer_timing *timing,
-                      struct base_rng *rng, union base_ep *eps, float *ps, size_t max)
+/* As peer_predict_rank(), of a model that is open. */
+static int rank(const struct side *s, struct predict_model *m, const struct peer_facts *f, struct base_rng *rng,
+                union base_ep *eps, float *ps, size_t max)
 {
-    struct side s = {.samples = NULL};
     struct predict_rng order;
-    struct predict_model *m = open_model(&s, f, probes, timing);
-    struct predict_candidate *list = m ? calloc(max + f->n_samples, sizeof(*list)) : NULL;
+    struct predict_candidate *list = calloc(max + f->n_samples, sizeof(*list));
+    if (!list)
+        return -ENOMEM;
     if (rng)
         predict_rng_seed(&order, base_rng_u64(rng));
-    size_t n = list ? predict_rank(m, list, max + f->n_samples, rng ? &order : NULL) : 0, kept = 0;
+    size_t n = predict_rank(m, list, max + f->n_samples, rng ? &order : NULL), kept = 0;
     for (size_t i = 0; i < n && kept < max; i++) {
         union base_ep ep = from_predict(&list[i].ep);
-        if (held(&s, f, &ep))
+        if (held(s, f, &ep))
             continue;
         eps[kept] = ep;
         if (ps)
             ps[kept] = (float)list[i].p;
         kept++;
     }
-    int err = list ? (int)kept : -ENOMEM;
     free(list);
+    return (int)kept;
+}
+
+int peer_predict_rank(const struct peer_facts *f, uint32_t probes, const struct peer_timing *timing,
+                      struct base_rng *rng, union base_ep *eps, float *ps, size_t max)
+{
+    struct side s = {.samples = NULL};
+    struct predict_model *m = open_model(&s, f, probes, timing);
+    int n = m ? rank(&s, m, f, rng, eps, ps, max) : -ENOMEM;
     predict_model_free(m);
     free(s.samples);
-    return err;
+    return n;
 }
 
 /* The port in the middle of what was seen that no sample holds: of a range whose ends are not known for sure. */
@@ -316,7 +335,7 @@ int peer_predict_one(const struct peer_facts *f, uint32_t probes, const struct p
         *out = middle(&s, f);
         err = 0;
     } else if (m) {
-        err = peer_predict_rank(f, probes, timing, NULL, out, NULL, 1);
+        err = rank(&s, m, f, NULL, out, NULL, 1);
         err = err < 0 ? err : err == 0 ? -EINVAL : 0;
         if (err == 0 && ports == PREDICT_PORTS_SEQUENTIAL)
             *out = later(&s, m, probes, *out, share);

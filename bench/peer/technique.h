@@ -110,6 +110,8 @@ struct peer_facts {
     uint64_t open_files;
     uint16_t port_lo, port_hi;          /* local ports to punch from */
     struct predict_behaviour behaviour; /* what discovery learnt of its NAT; {0}: nothing */
+    bool judged;                        /* in a plan's own copy: judgement is what the samples and behaviour say */
+    struct predict_behaviour judgement;
 };
 
 /* What was seen last; NULL without samples. */

@@ -2,7 +2,6 @@
  * The life of one trial on one side: sample, exchange, plan, start, punch, report, close. S tells when a trial begins
  * and when its joint record stands; everything between is here.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <ifaddrs.h>
 #include <math.h>
@@ -224,19 +223,6 @@ enum record_phase peer_trial_phase(const struct peer_trial *t)
     }
 }
 
-/* Descriptors in use; 0 where /proc is not there to tell. */
-static uint64_t count_open_files(void)
-{
-    uint64_t n = 0;
-    DIR *dir = opendir("/proc/self/fd");
-    if (!dir)
-        return 0;
-    while (readdir(dir))
-        n++;
-    closedir(dir);
-    return n > 3 ? n - 3 : 0; /* ".", ".." and the directory itself */
-}
-
 static json_t *side_fields(const struct peer_trial *t)
 {
     char text[BASE_EP_STRLEN];
@@ -249,7 +235,7 @@ static json_t *side_fields(const struct peer_trial *t)
     json_object_set_new(fields, "local_port", json_integer(t->port));
     json_object_set_new(fields, "samples", json_integer((json_int_t)t->ours.n_samples));
     json_object_set_new(fields, "rtt_ns", json_integer((json_int_t)t->peer->rtt_ns));
-    json_object_set_new(fields, "open_files", json_integer((json_int_t)count_open_files()));
+    json_object_set_new(fields, "open_files", json_integer((json_int_t)base_open_files()));
     for (size_t i = 0; i < t->n_counters; i++)
         json_object_set_new(t->counters[i].is_error ? errors : fields, t->counters[i].name,
                             json_integer((json_int_t)t->counters[i].n));
