@@ -54,19 +54,22 @@ struct peer_rtt_summary {
 /* ---- datagrams out (quality_flow.c; pure) ----------------------------------------------------- */
 
 /*
- * What may be in flight: a window in datagrams after RFC 5681 (slow start, congestion avoidance, half of it for a loss,
- * once a window; RFC 8085 asks that of whoever sends much over UDP), whose slow start also ends when a queue shows in
- * the round trip (Ha and Rhee 2011). Nothing is sent again: what is lost is counted.
+ * What may be in flight: a window in datagrams as TCP's, slow start and CUBIC (RFC 9438), which is what a TCP path
+ * beside it has on Linux; RFC 8085 asks for such a one of whoever sends much over UDP. Nothing is sent again: what is
+ * lost is counted.
  */
 struct peer_flight {
-    uint64_t sent, next;      /* how many; up to which one the other side has looked */
-    uint64_t lost;            /* of those, as the other side said last */
-    uint64_t given_up;        /* those before were not heard of in time */
-    uint64_t recover;         /* one loss counts until this one is heard of */
-    double window, threshold; /* datagrams */
-    uint64_t base_ns, rtt_ns; /* round trip before the flow; and in it, the last that was timed */
-    uint64_t timed, timed_ns; /* the one that is timed; 0 = none */
-    uint64_t last_ns;         /* when something was sent or heard */
+    uint64_t sent, next;         /* how many; up to which one the other side has looked */
+    uint64_t lost;               /* of those, as the other side said last */
+    uint64_t given_up;           /* those before were not heard of in time */
+    double kept, kept_threshold; /* the window and its threshold then */
+    uint64_t recover;            /* one loss counts until this one is heard of */
+    double window, threshold;    /* datagrams */
+    double before, knee_s;       /* the window before the last loss; when it is reached again, from then on */
+    uint64_t epoch_ns;           /* when it began to grow from there; 0 = not yet */
+    uint64_t rtt_ns;             /* the last one that was timed */
+    uint64_t timed, timed_ns;    /* the one that is timed; 0 = none */
+    uint64_t last_ns;            /* when something was sent or heard */
 };
 void peer_flight_init(struct peer_flight *f, uint64_t rtt_ns, uint64_t now_ns);
 /* How many may be sent now. */

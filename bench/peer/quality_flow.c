@@ -1,5 +1,6 @@
 /* --quality, what is pure of it: messages, round trips, the window of what is in flight, the account of what came. */
 #include <errno.h>
+#include <math.h>
 
 #include "bench/peer/quality.h"
 
@@ -67,15 +68,17 @@ struct peer_rtt_summary peer_rtts_summary(struct peer_rtts *r)
 /* 1 Gbit/s over 80 ms. */
 #define WINDOW_MOST 8192
 #define ASK_EACH    4
-/* A queue of one more round trip ends the slow start; of less than this it may be the machine's. */
-#define QUEUE_MIN_NS (5 * BASE_NS_PER_MS)
+/* RFC 9438: what is left of the window after a loss, and how fast it comes back (datagrams/s^3). */
+#define BETA    0.7
+#define CUBIC_C 0.4
+/* Half as much again each round trip, not twice: what is beyond the path's queue is lost. */
+#define SLOW_START 0.5
 /* Beyond two round trips; what a queue may suddenly add. */
 #define SILENCE_NS (200 * BASE_NS_PER_MS)
 
 void peer_flight_init(struct peer_flight *f, uint64_t rtt_ns, uint64_t now_ns)
 {
-    *f = (struct peer_flight){
-        .window = WINDOW_FIRST, .threshold = WINDOW_MOST, .base_ns = rtt_ns, .rtt_ns = rtt_ns, .last_ns = now_ns};
+    *f = (struct peer_flight){.window = WINDOW_FIRST, .threshold = WINDOW_MOST, .rtt_ns = rtt_ns, .last_ns = now_ns};
 }
 
 /* What was heard of, or given up. */
@@ -121,8 +124,46 @@ static void time_it(struct peer_flight *f, uint64_t now_ns)
         return;
     f->rtt_ns = now_ns - f->timed_ns;
     f->timed_ns = 0;
-    if (f->window < f->threshold && f->rtt_ns > 2 * f->base_ns + QUEUE_MIN_NS)
-        f->threshold = f->window;
+}
+
+/* Where the window should be a round trip from now (RFC 9438, 4.2). */
+static double cubic(struct peer_flight *f, uint64_t now_ns)
+{
+    if (!f->epoch_ns) {
+        f->epoch_ns = now_ns;
+        f->knee_s = cbrt(fmax(0, f->before - f->window) / CUBIC_C);
+    }
+    double s = (double)(now_ns - f->epoch_ns + f->rtt_ns) / 1e9 - f->knee_s;
+    return CUBIC_C * s * s * s + f->before;
+}
+
+static void grow(struct peer_flight *f, double news, uint64_t now_ns)
+{
+    double most = news * SLOW_START;
+    if (f->window < f->threshold)
+        set_window(f, f->window + most);
+    else /* at least as RFC 5681 has it: one a round trip */
+        set_window(f, f->window + fmin(most, news / f->window * fmax(1, cubic(f, now_ns) - f->window)));
+}
+
+/* What was given up comes all the same: it was the machine or a queue that was slow (RFC 5682), nothing is lost. */
+static bool take_back(struct peer_flight *f, uint64_t heard, uint64_t lost)
+{
+    if (f->given_up <= heard || f->next <= heard || lost > f->lost)
+        return false;
+    f->window = f->kept;
+    f->threshold = f->kept_threshold;
+    f->given_up = 0;
+    return true;
+}
+
+static void shrink(struct peer_flight *f)
+{
+    f->before = f->window;
+    f->epoch_ns = 0;
+    f->recover = f->sent;
+    set_window(f, f->window * BETA);
+    f->threshold = f->window;
 }
 
 void peer_flight_heard(struct peer_flight *f, uint64_t next, uint64_t lost, uint64_t now_ns)
@@ -131,17 +172,19 @@ void peer_flight_heard(struct peer_flight *f, uint64_t next, uint64_t lost, uint
         return;
     /* A window that is not used says nothing of the path. */
     bool used = (double)in_flight(f) >= f->window / 2;
-    uint64_t before = settled(f);
+    uint64_t before = settled(f), heard = f->next;
     f->next = next;
     double news = (double)(settled(f) - before);
     f->last_ns = now_ns;
     time_it(f, now_ns);
+    if (take_back(f, heard, lost)) {
+        f->lost = lost;
+        return;
+    }
     if (lost > f->lost && next > f->recover) {
-        set_window(f, f->window / 2);
-        f->threshold = f->window;
-        f->recover = f->sent;
+        shrink(f);
     } else if (used) {
-        set_window(f, f->window + (f->window < f->threshold ? news : news / f->window));
+        grow(f, news, now_ns);
     }
     f->lost = lost;
 }
@@ -150,9 +193,15 @@ bool peer_flight_expired(struct peer_flight *f, uint64_t now_ns)
 {
     if (in_flight(f) == 0 || now_ns < f->last_ns + 2 * f->rtt_ns + SILENCE_NS)
         return false;
-    f->threshold = f->window / 2 < WINDOW_LEAST ? WINDOW_LEAST : f->window / 2;
+    /* One silence is one loss, however long it is. */
+    if (f->given_up <= f->next) {
+        f->kept = f->window;
+        f->kept_threshold = f->threshold;
+        shrink(f);
+    }
     f->window = WINDOW_LEAST;
-    f->given_up = f->recover = f->sent;
+    f->given_up = f->sent;
+    f->recover = f->sent + WINDOW_LEAST;
     f->timed_ns = 0;
     f->last_ns = now_ns;
     return true;
