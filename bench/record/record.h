@@ -44,6 +44,20 @@ enum record_phase {
 };
 const char *record_phase_name(enum record_phase phase);
 
+/* Which way a success went. */
+enum record_path {
+    RECORD_PATH_DIRECT,
+    RECORD_PATH_PRIVATE,
+    RECORD_PATH_HAIRPIN,
+    RECORD_PATH_REVERSED,
+    RECORD_PATH_RELAY,
+    RECORD_PATHS
+};
+/* "direct", "private", ...; static. */
+const char *record_path_name(enum record_path path);
+/* 0, or -EINVAL. */
+int record_path_parse(const char *name, enum record_path *out);
+
 /* One side's report, as each peer makes it and S merges it. Durations are local to that peer: no clocks agree. */
 struct record_side {
     enum record_outcome outcome;
@@ -91,6 +105,34 @@ json_t *record_joint(const struct record_trial *trial, const struct record_side 
 /* One line of compact JSON and '\n', flushed. 0, or -errno. */
 int record_write_line(FILE *out, const json_t *record);
 
+/* ---- the ways that were considered (steps.c) ------------------------------------------------- */
+
+/* BEATEN: it was tried beside another one, which was through first. */
+enum record_step_result {
+    RECORD_STEP_SKIPPED,
+    RECORD_STEP_FAILED,
+    RECORD_STEP_BEATEN,
+    RECORD_STEP_OK,
+    RECORD_STEP_RESULTS
+};
+
+/* One way to the other peer, in the order in which they were decided on. */
+struct record_step {
+    char step[12]; /* "private", "punch", ... */
+    enum record_step_result result;
+    char reason[20];            /* of a skipped one; "" = none */
+    uint64_t start_ns, took_ns; /* of one that was tried: from the trial's start; how long */
+};
+
+/* More than one trial considers. */
+#define RECORD_MAX_STEPS 32
+
+/* The list that stands as "steps" in a side. New reference, NULL without memory. */
+json_t *record_steps_to_json(const struct record_step *steps, size_t n);
+/* Reads a side's "steps": how many (at most max), 0 where there are none (other modes, older records); -EBADMSG for a
+ * list that is none. */
+int record_steps_read(const json_t *side, struct record_step *out, size_t max);
+
 /* ---- reading back ---------------------------------------------------------------------------- */
 
 /* How good the path of a trial was (--quality); 0 = not measured. */
@@ -115,6 +157,7 @@ struct record_view {
     double predicted_p; /* NAN = none */
     bool measured;      /* it has a quality, if only to say what is missing */
     struct record_quality quality;
+    char step[12];      /* mode auto: the step that succeeded; "" = none, or not told */
 };
 
 /* Reads one line of trials.jsonl. 0; -EBADMSG for what is not a trial record; -EPROTONOSUPPORT for a newer schema. */

@@ -23,6 +23,11 @@ static const char *const phase_names[RECORD_PHASES] = {
     [RECORD_PHASE_VERIFY] = "verify",
 };
 
+static const char *const path_names[RECORD_PATHS] = {
+    [RECORD_PATH_DIRECT] = "direct",     [RECORD_PATH_PRIVATE] = "private", [RECORD_PATH_HAIRPIN] = "hairpin",
+    [RECORD_PATH_REVERSED] = "reversed", [RECORD_PATH_RELAY] = "relay",
+};
+
 /* What record_side_to_json writes itself; every other member is one of `fields`. */
 static const char *const own_members[] = {"outcome",    "phase",    "errno",     "errno_name", "path",
                                           "connect_ns", "total_ns", "choose_ns", "acked",      "phases_ns"};
@@ -45,6 +50,21 @@ int record_outcome_parse(const char *name, enum record_outcome *out)
 const char *record_phase_name(enum record_phase phase)
 {
     return (unsigned)phase < RECORD_PHASES ? phase_names[phase] : "?";
+}
+
+const char *record_path_name(enum record_path path)
+{
+    return (unsigned)path < RECORD_PATHS ? path_names[path] : "?";
+}
+
+int record_path_parse(const char *name, enum record_path *out)
+{
+    for (unsigned i = 0; i < RECORD_PATHS; i++)
+        if (strcmp(path_names[i], name) == 0) {
+            *out = (enum record_path)i;
+            return 0;
+        }
+    return -EINVAL;
 }
 
 void record_side_clear(struct record_side *side)

@@ -72,6 +72,17 @@ static int get_quality(const json_t *json, struct record_view *out)
     return res;
 }
 
+/* Role a writes down what was considered; records of other modes, and older ones, say nothing. */
+static int get_step(const json_t *json, struct record_view *out)
+{
+    struct record_step steps[RECORD_MAX_STEPS];
+    int n = record_steps_read(json_object_get(json, "a"), steps, RECORD_MAX_STEPS);
+    for (int i = 0; i < n; i++)
+        if (steps[i].result == RECORD_STEP_OK)
+            memcpy(out->step, steps[i].step, sizeof(out->step));
+    return n < 0 ? n : 0;
+}
+
 int record_view_read(const json_t *json, struct record_view *out)
 {
     *out = (struct record_view){.predicted_p = NAN};
@@ -91,6 +102,7 @@ int record_view_read(const json_t *json, struct record_view *out)
     res |= get_seed(json, &out->seed);
     res |= get_probability(json, &out->predicted_p);
     res |= get_quality(json, out);
+    res |= get_step(json, out);
     if (res != 0 || !out->cell[0])
         return -EBADMSG;
     return get_outcome(json, out);
