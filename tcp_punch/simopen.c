@@ -210,9 +210,13 @@ static int simopen_open(struct peer_trial *t)
 static void simopen_go(struct peer_trial *t)
 {
     struct simopen *s = peer_trial_state(t);
-    /* The likeliest last: some NATs let only the last destination answer. */
+    uint64_t wait_ns = peer_trial_wait_ns(t);
+    /* The likeliest last: some NATs let only the last destination answer. Who is to be connected to listens first. */
     for (size_t i = s->n; i-- > 0;)
-        try_connect(&s->attempts[i]);
+        if (wait_ns > 0)
+            set_timer(&s->attempts[i], wait_ns);
+        else
+            try_connect(&s->attempts[i]);
     loop_flush(peer_trial_loop(t)); /* the SYNs leave now */
 }
 

@@ -134,7 +134,8 @@ static void begin_attempt(struct synspray *s, unsigned attempt)
     s->attempt = attempt;
     s->search = peer_search_attempt(s->plan, attempt);
     s->attempt_ns = attempt == 0 ? peer_trial_start_ns(s->trial) : base_now_ns();
-    s->begin_ns = waits_for_other(s) ? UINT64_MAX : 0;
+    uint64_t wait_ns = peer_trial_wait_ns(s->trial);
+    s->begin_ns = waits_for_other(s) ? UINT64_MAX : wait_ns > 0 ? s->attempt_ns + wait_ns : 0;
     s->other_ready_ns = 0;
     s->done = s->refused = s->landed = 0;
     if (s->aiming)
@@ -166,6 +167,7 @@ static void next_attempt(struct synspray *s)
     note_attempt(s);
     synspray_drop_all(s);
     begin_attempt(s, s->attempt + 1);
+    peer_trial_attempt(s->trial, s->attempt);
     synspray_wake(s);
 }
 

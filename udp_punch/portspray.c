@@ -20,6 +20,12 @@
 static uint64_t punch_turn(struct portspray *s, uint64_t now)
 {
     const struct peer_candidates *c = peer_trial_candidates(s->trial);
+    uint64_t begin_ns = peer_trial_start_ns(s->trial) + peer_trial_wait_ns(s->trial);
+    if (now < begin_ns && peer_trial_wait_ns(s->trial) > 0)
+        return begin_ns; /* who is to be connected to */
+    if (!s->begun)
+        peer_trial_count(s->trial, "holes", c->n);
+    s->begun = true;
     /* The likeliest last: some NATs let only the last destination answer. */
     for (size_t i = c->n; i-- > 0;) {
         /* A full socket buffer or an unreachable network is for the next round. */
@@ -106,6 +112,8 @@ static void set_ttl(struct portspray *s, uint16_t ttl)
 void portspray_attempt(struct portspray *s, unsigned n)
 {
     s->attempt = n;
+    if (n > 0)
+        peer_trial_attempt(s->trial, n);
     s->begin_ns = waits_for_other(s, n) ? UINT64_MAX : 0;
     s->round = 0;
     s->round_begun = s->done = s->told_ready = s->told_spent = false;
@@ -187,8 +195,6 @@ static int portspray_open(struct peer_trial *t)
 static void portspray_go(struct peer_trial *t)
 {
     struct portspray *s = peer_trial_state(t);
-    if (s->punch)
-        peer_trial_count(t, "holes", peer_trial_candidates(t)->n);
     /* The bucket's burst is for the start. */
     s->bucket.last_ns = base_now_ns();
     turn(s);

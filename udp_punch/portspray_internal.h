@@ -57,6 +57,7 @@ struct portspray {
     struct peer_plan plan; /* as sent, but for the candidates and the target of later attempts */
     bool opener;           /* by role */
     bool punch;            /* the other side's endpoint is known: no search */
+    bool begun;            /* punch: its packets are under way */
     bool aiming;           /* many endpoints from one socket; else one endpoint from many sockets */
     bool full;
     enum portspray_order order;

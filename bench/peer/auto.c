@@ -19,6 +19,8 @@
 /* Silence that ends an attempt, as in the techniques. */
 #define SILENCE_RTTS   3
 #define SILENCE_MIN_NS (150 * BASE_NS_PER_MS)
+/* Who waits to be connected to waits for two attempts: one packet may be lost. */
+#define WAIT_SILENCES 2
 
 struct evidence {
     struct peer_facts own; /* judged; the samples are the caller's */
@@ -39,8 +41,8 @@ struct deciding {
 
 const char *peer_strategy_name(enum peer_strategy strategy)
 {
-    static const char *const names[PEER_STRATEGIES] = {NULL,     "direct", "punch", "predicted",
-                                                       "random", "both",   "meet",  "infeasible"};
+    static const char *const names[PEER_STRATEGIES] = {NULL,   "direct", "punch",      "predicted", "random",
+                                                       "both", "meet",   "infeasible", "reversed"};
     return strategy < PEER_STRATEGIES ? names[strategy] : NULL;
 }
 
@@ -88,15 +90,6 @@ static bool lets_all_in(const struct evidence *e)
     return e->stays && (filters_by(e, PREDICT_FILTERING_NONE) || filters_by(e, PREDICT_FILTERING_EI) || bare);
 }
 
-static bool share_an_address(const struct deciding *d)
-{
-    for (size_t i = 0; i < d->side[0].n_at; i++)
-        for (size_t k = 0; k < d->side[1].n_at; k++)
-            if (base_ep_same_addr(&d->side[0].at[i], &d->side[1].at[k]))
-                return true;
-    return false;
-}
-
 /* How sure it is that the mapping is what it was taken for. */
 static double stays_p(const struct evidence *e)
 {
@@ -104,6 +97,15 @@ static double stays_p(const struct evidence *e)
                    e->b.mapping.value == PREDICT_MAPPING_UNKNOWN
                ? fmax(e->b.mapping.confidence, e->open ? SURE_ENOUGH : 0)
                : 0;
+}
+
+/* ---- the steps ------------------------------------------------------------------------------- */
+
+static void consider(const struct deciding *d, enum peer_step step, enum peer_step_reason reason)
+{
+    struct peer_plan *out = d->out;
+    if (out->n_steps < PEER_MAX_STEPS)
+        out->steps[out->n_steps++] = (struct peer_considered){(uint8_t)step, (uint8_t)reason};
 }
 
 /* ---- without a search ------------------------------------------------------------------------ */
@@ -138,6 +140,27 @@ static int plan_by_address(const struct deciding *d, int stays)
     return err;
 }
 
+static uint64_t silence_ns(const struct peer_plan *plan)
+{
+    return SILENCE_RTTS * plan->rtt_ns > SILENCE_MIN_NS ? SILENCE_RTTS * plan->rtt_ns : SILENCE_MIN_NS;
+}
+
+/*
+ * Connection reversal: one side is reachable, the other is hidden and told to connect. The reachable one only listens;
+ * where nothing has come in some time the evidence was wrong, and it opens its own filter, too.
+ */
+static int plan_reversed(const struct deciding *d, int reachable)
+{
+    struct peer_plan *out = d->out;
+    uint64_t wait = WAIT_SILENCES * silence_ns(out);
+    int err = plan_registered(d, PEER_STRATEGY_REVERSED, stays_p(&d->side[reachable]));
+    out->waits = reachable ? WIRE_ROLE_B : WIRE_ROLE_A;
+    out->wait_ns = wait < out->deadline_ns / 2 ? wait : out->deadline_ns / 2;
+    consider(d, PEER_STEP_REVERSED, PEER_STEP_TRIED);
+    consider(d, d->side[!reachable].stays ? PEER_STEP_PUNCH : PEER_STEP_DIRECT, PEER_STEP_TRIED);
+    return err;
+}
+
 static int give_up(const struct deciding *d, double p)
 {
     peer_plan_drop_lists(d->out);
@@ -153,7 +176,7 @@ static int give_up(const struct deciding *d, double p)
 static uint64_t attempt_ns(const struct peer_plan *plan, unsigned n)
 {
     struct peer_search s = peer_search_attempt(plan, n);
-    uint64_t silence = SILENCE_RTTS * plan->rtt_ns > SILENCE_MIN_NS ? SILENCE_RTTS * plan->rtt_ns : SILENCE_MIN_NS;
+    uint64_t silence = silence_ns(plan);
     uint64_t most = s.holes > s.probes ? s.holes : s.probes;
     uint64_t all = s.order == PEER_TOGETHER ? most : (uint64_t)s.holes + s.probes;
     return (s.rate ? all * BASE_NS_PER_S / s.rate : 0) + silence + 2 * plan->rtt_ns;
@@ -280,6 +303,59 @@ static int plan_search(const struct deciding *d)
     return out->predicted_p < PEER_AUTO_HOPELESS ? give_up(d, out->predicted_p) : 0;
 }
 
+/* Case (4) of topology three: what is there to predict, and is it worth a packet? */
+static int consider_search(const struct deciding *d)
+{
+    int err = plan_search(d);
+    enum peer_strategy s = d->out->strategy;
+    bool narrow = is_narrow(&d->side[0]) || is_narrow(&d->side[1]);
+    if (err < 0)
+        return err;
+    if (s != PEER_STRATEGY_PREDICTED && s != PEER_STRATEGY_MEET)
+        consider(d, PEER_STEP_PREDICTED, narrow ? PEER_STEP_HOPELESS : PEER_STEP_NOT_PREDICTABLE);
+    if (s == PEER_STRATEGY_INFEASIBLE)
+        consider(d, PEER_STEP_RANDOM, PEER_STEP_HOPELESS);
+    else
+        consider(d, peer_step_of(s), PEER_STEP_TRIED);
+    return 0;
+}
+
+/* ---- the order ------------------------------------------------------------------------------- */
+
+/* Topologies two and four. */
+static int plan_one_address(const struct deciding *d)
+{
+    consider(d, PEER_STEP_PRIVATE, PEER_STEP_TRIED);
+    consider(d, PEER_STEP_HAIRPIN, PEER_STEP_TRIED);
+    return plan_registered(d, PEER_STRATEGY_PUNCH, NAN);
+}
+
+/* Where each knows the other's endpoint: topology one, and cases (1) to (3) of topology three. -EAGAIN: it is none. */
+static int plan_known(const struct deciding *d)
+{
+    const struct evidence *x = &d->side[0], *y = &d->side[1];
+    bool in[2] = {lets_all_in(x), lets_all_in(y)};
+    /* Both may have further addresses, and one may be behind the other's NAT. */
+    consider(d, PEER_STEP_PRIVATE, PEER_STEP_TRIED);
+    consider(d, PEER_STEP_HAIRPIN, PEER_STEP_OTHER_ADDRESS);
+    if (in[0] != in[1])
+        return plan_reversed(d, in[1]);
+    consider(d, PEER_STEP_REVERSED, in[0] ? PEER_STEP_BOTH_REACHABLE : PEER_STEP_NONE_REACHABLE);
+    for (int i = 0; i < 2; i++)
+        if (!(x->stays && y->stays) && d->side[i].stays && filters_by(&d->side[i], PREDICT_FILTERING_AD)) {
+            consider(d, PEER_STEP_DIRECT, PEER_STEP_TRIED);
+            return plan_by_address(d, i);
+        }
+    if (!in[0])
+        consider(d, PEER_STEP_DIRECT, PEER_STEP_FILTERED);
+    if (x->stays && y->stays) {
+        consider(d, in[0] ? PEER_STEP_DIRECT : PEER_STEP_PUNCH, PEER_STEP_TRIED);
+        return plan_registered(d, in[0] ? PEER_STRATEGY_DIRECT : PEER_STRATEGY_PUNCH, stays_p(x) * stays_p(y));
+    }
+    consider(d, PEER_STEP_PUNCH, PEER_STEP_MOVES);
+    return -EAGAIN;
+}
+
 int peer_auto_plan(const struct peer_facts *a, const struct peer_facts *b, const struct peer_options *options,
                    struct base_rng *rng, const struct peer_ways *ways, struct peer_plan *out)
 {
@@ -288,18 +364,14 @@ int peer_auto_plan(const struct peer_facts *a, const struct peer_facts *b, const
         return -EINVAL;
     look_at(&d.side[0], a);
     look_at(&d.side[1], b);
-    const struct evidence *x = &d.side[0], *y = &d.side[1];
     peer_search_begin(a, b, options, out);
-    if (share_an_address(&d))
-        return plan_registered(&d, PEER_STRATEGY_PUNCH, NAN);
-    if (x->stays && y->stays)
-        return plan_registered(&d, lets_all_in(x) || lets_all_in(y) ? PEER_STRATEGY_DIRECT : PEER_STRATEGY_PUNCH,
-                               stays_p(x) * stays_p(y));
-    for (int i = 0; i < 2; i++)
-        if (lets_all_in(&d.side[i]))
-            return plan_registered(&d, PEER_STRATEGY_DIRECT, stays_p(&d.side[i]));
-    for (int i = 0; i < 2; i++)
-        if (d.side[i].stays && filters_by(&d.side[i], PREDICT_FILTERING_AD))
-            return plan_by_address(&d, i);
-    return plan_search(&d);
+    out->n_steps = 0;
+    if (peer_facts_share_address(a, b))
+        return plan_one_address(&d);
+    int err = plan_known(&d);
+    if (err != -EAGAIN)
+        return err;
+    /* A search goes to the other's NAT alone. */
+    out->steps[0].reason = PEER_STEP_OTHER_ADDRESS;
+    return consider_search(&d);
 }

@@ -35,6 +35,9 @@ enum body_field {
     F_STRATEGY,
     F_GAP, /* ns between a search's holes; absent = none */
     F_RESORT,
+    F_WAITS,   /* reversal: the role that waits; absent = none */
+    F_WAIT_NS, /* ... and how long */
+    F_STEPS,   /* a step and a reason, a byte each */
 };
 
 #define PROBABILITY_UNIT 1e9
@@ -301,13 +304,25 @@ int peer_candidates_add(struct peer_candidates *c, const union base_ep *ep, enum
     return peer_candidates_append(c, ep, kind, p);
 }
 
+bool peer_facts_share_address(const struct peer_facts *a, const struct peer_facts *b)
+{
+    union base_ep of_a[PEER_MAX_ADDRESSES], of_b[PEER_MAX_ADDRESSES];
+    size_t n_a = a->n_samples ? peer_facts_addresses(a, of_a) : 0;
+    size_t n_b = b->n_samples ? peer_facts_addresses(b, of_b) : 0;
+    for (size_t i = 0; i < n_a; i++)
+        for (size_t k = 0; k < n_b; k++)
+            if (base_ep_same_addr(&of_a[i], &of_b[k]))
+                return true;
+    return false;
+}
+
 /* What one side aims at: the other's registered endpoint, then its private ones. */
 static int aim_at(const struct peer_facts *from, const struct peer_facts *to, struct peer_candidates *out)
 {
-    union base_ep own = peer_facts_mapped(from), target = peer_facts_mapped(to);
+    union base_ep target = peer_facts_mapped(to);
     if (!base_ep_is_set(&target))
         return -EINVAL;
-    enum peer_path_kind kind = base_ep_same_addr(&own, &target) ? PEER_PATH_HAIRPIN : PEER_PATH_DIRECT;
+    enum peer_path_kind kind = peer_facts_share_address(from, to) ? PEER_PATH_HAIRPIN : PEER_PATH_DIRECT;
     int err = peer_candidates_add(out, &target, kind, NAN);
     for (size_t i = 0; i < to->n_private && err == 0; i++)
         err = peer_candidates_add(out, &to->private_eps[i], PEER_PATH_PRIVATE, NAN);
@@ -464,6 +479,43 @@ static int get_search(const struct wire_reader *r, struct peer_search *s)
     return search_ok(s) ? 0 : -EBADMSG;
 }
 
+/* What mode auto adds to a plan. */
+static void put_order(struct wire_writer *w, const struct peer_plan *p)
+{
+    uint8_t buf[2 * PEER_MAX_STEPS];
+    for (size_t i = 0; i < p->n_steps; i++) {
+        buf[2 * i] = p->steps[i].step;
+        buf[2 * i + 1] = p->steps[i].reason;
+    }
+    if (p->n_steps)
+        wire_put_bytes(w, F_STEPS, buf, 2 * p->n_steps);
+    if (p->waits == WIRE_ROLE_NONE)
+        return;
+    wire_put_u64(w, F_WAITS, p->waits);
+    wire_put_u64(w, F_WAIT_NS, p->wait_ns);
+}
+
+#define MAX_WAIT_NS (3600 * BASE_NS_PER_S)
+
+/* Steps and reasons of newer versions are left out; all of it may be missing. */
+static int get_order(const struct wire_reader *r, struct peer_plan *p)
+{
+    const uint8_t *steps;
+    size_t len = 0;
+    uint64_t waits = WIRE_ROLE_NONE;
+    if (wire_get_bytes(r, F_STEPS, &steps, &len) < 0)
+        len = 0;
+    for (size_t i = 0; i + 1 < len && p->n_steps < PEER_MAX_STEPS; i += 2)
+        if (steps[i] < PEER_STEPS && steps[i + 1] < PEER_STEP_REASONS)
+            p->steps[p->n_steps++] = (struct peer_considered){steps[i], steps[i + 1]};
+    wire_get_u64(r, F_WAITS, &waits);
+    wire_get_u64(r, F_WAIT_NS, &p->wait_ns);
+    if (waits > WIRE_ROLE_B || p->wait_ns > MAX_WAIT_NS)
+        return -EBADMSG;
+    p->waits = (enum wire_role)waits;
+    return 0;
+}
+
 int peer_plan_encode(const struct peer_plan *p, uint8_t *buf, size_t cap)
 {
     struct wire_writer w;
@@ -480,6 +532,7 @@ int peer_plan_encode(const struct peer_plan *p, uint8_t *buf, size_t cap)
     if (p->resort)
         wire_put_u64(&w, F_RESORT, p->resort);
     put_search(&w, &p->search);
+    put_order(&w, p);
     put_candidates(&w, WIRE_ROLE_A, &p->for_a);
     put_candidates(&w, WIRE_ROLE_B, &p->for_b);
     return wire_fields_end(&w);
@@ -525,6 +578,8 @@ int peer_plan_decode(const uint8_t *buf, size_t len, struct peer_plan *out)
     wire_get_u64(&r, F_STRATEGY, &strategy);
     out->strategy = strategy < PEER_STRATEGIES ? (enum peer_strategy)strategy : PEER_STRATEGY_NONE;
     int err = get_search(&r, &out->search);
+    if (err == 0)
+        err = get_order(&r, out);
     if (err == 0)
         err = plan_candidates(&r, out);
     if (err < 0)

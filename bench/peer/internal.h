@@ -57,6 +57,9 @@ union base_ep peer_facts_mapped(const struct peer_facts *f);
 /* "same", "varies" or "unknown": whether samples to several endpoints gave one mapping. */
 const char *peer_facts_mapping(const struct peer_facts *f);
 
+/* Both were seen at one public address: they are behind one NAT. */
+bool peer_facts_share_address(const struct peer_facts *a, const struct peer_facts *b);
+
 /* Adds without looking for an equal one. -ENOSPC, -ENOMEM. */
 int peer_candidates_append(struct peer_candidates *c, const union base_ep *ep, enum peer_path_kind kind, float p);
 
@@ -288,6 +291,36 @@ void peer_skew_keep(struct peer_skew_notes *kept, const uint8_t *note, size_t le
 bool peer_skew_next(const struct peer_skew_notes *kept, size_t *at, struct peer_event *event);
 void peer_skew_free(struct peer_skew_notes *kept);
 
+/* ---- what auto considered (steps.c) ----------------------------------------------------------- */
+
+#define PEER_MAX_NOTED 12
+
+/* All from the start. */
+struct peer_step_times {
+    uint64_t attempt_ns[PEER_MAX_NOTED]; /* when the second attempt began, the third, ... */
+    unsigned n_attempts;
+    bool relay; /* the last resort took over, then: */
+    uint64_t relay_ns;
+    uint64_t end_ns;
+    bool ok;
+    enum peer_path_kind kind; /* of the path, if ok */
+};
+
+/* The step that does what the strategy says. */
+enum peer_step peer_step_of(enum peer_strategy strategy);
+/* The plan's steps with their results. How many. Pure. */
+size_t peer_steps_list(const struct peer_plan *plan, const struct peer_step_times *times,
+                       struct record_step out[RECORD_MAX_STEPS]);
+/* Role a, mode auto: puts them into this side's record; end_ns is set, t->chosen the path of a success. */
+void peer_steps_note(struct peer_trial *t, enum record_outcome outcome);
+/* Reversal: the reachable side has surely sent nothing of its own yet. */
+bool peer_trial_still_waits(const struct peer_trial *t);
+
+/* ---- this host's own addresses (private.c) ---------------------------------------------------- */
+
+/* Lists the endpoints that a host in the same home could reach us at: the one towards S first, then the interfaces'. */
+void peer_private_list(struct peer_trial *t);
+
 /* ---- one trial (trial.c) --------------------------------------------------------------------- */
 
 #define PEER_MAX_STUN     256
@@ -343,6 +376,7 @@ struct peer_trial {
     struct peer_hold hold;
     struct peer_quality quality;
     struct peer_skew_notes early;
+    struct peer_step_times steps;
 
     void *technique_state;
     bool technique_open; /* open() was called, of the acting one too */

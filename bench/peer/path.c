@@ -5,7 +5,7 @@
 
 const char *peer_path_name(enum peer_path_kind kind)
 {
-    static const char *const names[PEER_PATH_KINDS] = {"direct", "private", "hairpin", "relay"};
+    static const char *const names[PEER_PATH_KINDS] = {"direct", "private", "hairpin", "relay", "reversed"};
     return kind < PEER_PATH_KINDS ? names[kind] : "direct";
 }
 
@@ -16,11 +16,8 @@ void peer_trial_relayed(struct peer_trial *t, const union base_ep *at)
 }
 
 /* A remote endpoint that the plan names is of the plan's kind; the other side's own addresses are private. */
-static enum peer_path_kind path_kind(const struct peer_trial *t, const union base_ep *remote)
+static enum peer_path_kind listed_kind(const struct peer_candidates *c, const union base_ep *remote)
 {
-    const struct peer_candidates *c = peer_trial_candidates(t);
-    if (t->relayed && (!base_ep_is_set(&t->relayed_at) || base_ep_equal(&t->relayed_at, remote)))
-        return PEER_PATH_RELAY;
     for (size_t i = 0; i < c->n; i++)
         if (base_ep_equal(&c->list[i].ep, remote))
             return c->list[i].kind;
@@ -28,6 +25,23 @@ static enum peer_path_kind path_kind(const struct peer_trial *t, const union bas
         if (base_ep_same_addr(&c->list[i].ep, remote))
             return c->list[i].kind;
     return PEER_PATH_DIRECT;
+}
+
+/*
+ * Behind one public address every path that is not private comes through that NAT, whatever endpoint it shows: one that
+ * hairpins from the internal source shows an address of its inside. A reversed path was there before the reachable side
+ * had begun to send.
+ */
+static enum peer_path_kind path_kind(const struct peer_trial *t, const union base_ep *remote)
+{
+    enum peer_path_kind kind = listed_kind(peer_trial_candidates(t), remote);
+    if (t->relayed && (!base_ep_is_set(&t->relayed_at) || base_ep_equal(&t->relayed_at, remote)))
+        return PEER_PATH_RELAY;
+    if (kind != PEER_PATH_DIRECT)
+        return kind;
+    if (t->have_theirs && peer_facts_share_address(&t->ours, &t->theirs))
+        return PEER_PATH_HAIRPIN;
+    return peer_trial_still_waits(t) ? PEER_PATH_REVERSED : PEER_PATH_DIRECT;
 }
 
 void peer_path_init(struct peer_path *path, struct peer_trial *t, const union base_ep *remote, bool stream,

@@ -84,7 +84,14 @@ int64_t peer_option_offset(const struct peer_options *o, const char *name); /* n
 
 enum peer_transport { PEER_UDP, PEER_TCP };
 
-enum peer_path_kind { PEER_PATH_DIRECT, PEER_PATH_PRIVATE, PEER_PATH_HAIRPIN, PEER_PATH_RELAY, PEER_PATH_KINDS };
+enum peer_path_kind {
+    PEER_PATH_DIRECT,
+    PEER_PATH_PRIVATE,
+    PEER_PATH_HAIRPIN,
+    PEER_PATH_RELAY,
+    PEER_PATH_REVERSED, /* started by the hidden side while the reachable one only waited */
+    PEER_PATH_KINDS
+};
 const char *peer_path_name(enum peer_path_kind kind);
 
 #define PEER_MAX_PRIVATE    8
@@ -153,6 +160,7 @@ enum peer_strategy {
     PEER_STRATEGY_BOTH,       /* the predicted holes first, drawn ones after them */
     PEER_STRATEGY_MEET,       /* both move, each towards one port that the other one passes */
     PEER_STRATEGY_INFEASIBLE, /* not worth a packet */
+    PEER_STRATEGY_REVERSED,   /* one side lets everybody in: it waits, the other connects */
     PEER_STRATEGIES
 };
 /* "direct", "punch", ...; NULL for NONE. */
@@ -183,6 +191,42 @@ struct peer_search {
     uint64_t gap_ns; /* TCP: one hole at a time, each for so long; 0: all of them */
 };
 
+/* The ways to the other peer that mode auto considers, in the order in which it does. */
+enum peer_step {
+    PEER_STEP_PRIVATE,   /* to the other's own addresses */
+    PEER_STEP_HAIRPIN,   /* to its public one, by the NAT that both are behind */
+    PEER_STEP_REVERSED,  /* the hidden side connects to the reachable one */
+    PEER_STEP_DIRECT,    /* both send, and at least one gets in wherever it comes from */
+    PEER_STEP_PUNCH,     /* each opens its filter for the other's endpoint */
+    PEER_STEP_PREDICTED, /* as the strategies from here */
+    PEER_STEP_RANDOM,
+    PEER_STEP_BOTH,
+    PEER_STEP_MEET,
+    PEER_STEP_RELAY,
+    PEER_STEPS
+};
+const char *peer_step_name(enum peer_step step);
+
+/* Why a step is not tried. */
+enum peer_step_reason {
+    PEER_STEP_TRIED,
+    PEER_STEP_ONE_ADDRESS,     /* both are behind the same public address */
+    PEER_STEP_OTHER_ADDRESS,   /* they are not */
+    PEER_STEP_NONE_REACHABLE,  /* neither is known to let everybody in */
+    PEER_STEP_BOTH_REACHABLE,  /* both are: nobody is hidden */
+    PEER_STEP_FILTERED,        /* no filter is known to let in whom it was not opened for */
+    PEER_STEP_MOVES,           /* a mapping moves */
+    PEER_STEP_NOT_PREDICTABLE, /* no next mapping is likelier than others */
+    PEER_STEP_HOPELESS,        /* the probability of all attempts is below PEER_AUTO_HOPELESS */
+    PEER_STEP_NOT_ASKED,       /* nobody gave a relay */
+    PEER_STEP_REASONS
+};
+
+#define PEER_MAX_STEPS 12
+struct peer_considered {
+    uint8_t step, reason;
+};
+
 /* Made once by role a, sent to both, recorded. */
 struct peer_plan {
     char mode[16];
@@ -195,6 +239,10 @@ struct peer_plan {
     bool resort;                         /* role a has a last resort: no failure is the end without it */
     enum peer_strategy strategy;         /* of the first attempt */
     struct peer_search search;
+    enum wire_role waits; /* this side is reachable: it sends nothing of its own before wait_ns; NONE = both begin */
+    uint64_t wait_ns;     /* from the start */
+    struct peer_considered steps[PEER_MAX_STEPS]; /* mode auto */
+    size_t n_steps;
     char why[160]; /* role a: what is in the way, for the one who started the programs; not sent */
 };
 
@@ -288,9 +336,10 @@ struct peer_ways {
 /*
  * The plan by evidence. The first line that holds decides:
  *
- *   both registered endpoints stay                                       punch; direct where one side lets all in
  *   both are behind one public address                                   punch (private and hairpin paths)
- *   one stays and is open, or known to filter by nothing                 direct
+ *   one stays and is open, or known to filter by nothing                 reversed: it waits, the other one connects
+ *   both are                                                             direct
+ *   both registered endpoints stay                                       punch
  *   one stays and is known to filter by address                          direct, a hole to each seen address
  *   one stays, the other's next mappings are predictable                 predicted; again as both
  *   one stays, the other draws its ports                                 random; again larger, in another order
@@ -298,7 +347,9 @@ struct peer_ways {
  *   otherwise, or where all of it together is below PEER_AUTO_HOPELESS    infeasible
  *
  * Roles, budget, order and time to live are peer_search_plan()'s, whose options rule here too. predicted_p is that of
- * all attempts; NAN behind one address, where only the NAT's hairpin could tell. 0, or -errno (out->why).
+ * all attempts; NAN behind one address, where only the NAT's hairpin could tell. What was considered is in out->steps,
+ * in the order of the article: reversal (topology one), private and hairpin (two and four), then of topology three full
+ * cone and restricted (direct), port-restricted (punch), prediction and its retries. 0, or -errno (out->why).
  */
 int peer_auto_plan(const struct peer_facts *a, const struct peer_facts *b, const struct peer_options *options,
                    struct base_rng *rng, const struct peer_ways *ways, struct peer_plan *out);
@@ -366,6 +417,10 @@ struct loop *peer_trial_loop(struct peer_trial *t);
 const struct peer_plan *peer_trial_plan(const struct peer_trial *t);
 const struct peer_options *peer_trial_options(const struct peer_trial *t);
 enum wire_role peer_trial_role(const struct peer_trial *t);
+/* Reversal: so long after the start this side, which is reachable, only listens; 0: it begins at once. */
+uint64_t peer_trial_wait_ns(const struct peer_trial *t);
+/* A further attempt, from 1, begins now: a step of the record. */
+void peer_trial_attempt(struct peer_trial *t, unsigned attempt);
 /* What this side aims at. */
 const struct peer_candidates *peer_trial_candidates(const struct peer_trial *t);
 /* The start instant and the deadline, on base_now_ns()'s clock. */

@@ -3,9 +3,7 @@
  * and when its joint record stands; everything between is here.
  */
 #include <errno.h>
-#include <ifaddrs.h>
 #include <math.h>
-#include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -300,6 +298,7 @@ void peer_trial_finish(struct peer_trial *t, enum record_outcome outcome, int er
     /* Holding a path in silence is no part of the trial's time, nor is measuring it. */
     t->end_ns = t->hold.on || t->quality.on ? t->agreed_ns : base_now_ns();
     fill_phases(t, &t->side);
+    peer_steps_note(t, outcome);
     t->state = PEER_TRIAL_REPORTED;
     send_report(t, WIRE_REPORT);
 }
@@ -318,40 +317,6 @@ void peer_trial_abort(struct peer_trial *t, enum record_phase phase, int err)
 }
 
 /* ---- sample and exchange --------------------------------------------------------------------- */
-
-static void add_private(struct peer_facts *f, union base_ep ep, uint16_t port)
-{
-    base_ep_set_port(&ep, port);
-    for (size_t i = 0; i < f->n_private; i++)
-        if (base_ep_equal(&f->private_eps[i], &ep))
-            return;
-    if (f->n_private < PEER_MAX_PRIVATE)
-        f->private_eps[f->n_private++] = ep;
-}
-
-/* The addresses that a host in the same home could reach us at: the one towards S first, then the interfaces'. */
-static void list_private(struct peer_trial *t)
-{
-    struct peer_facts *f = &t->ours;
-    union base_ep way_out = t->peer->local;
-    struct ifaddrs *all = NULL;
-    if (!base_ep_is_any(&way_out))
-        add_private(f, way_out, t->port);
-    if (getifaddrs(&all) < 0)
-        return;
-    for (struct ifaddrs *i = all; i; i = i->ifa_next) {
-        if (!i->ifa_addr || i->ifa_addr->sa_family != way_out.sa.sa_family || (i->ifa_flags & IFF_LOOPBACK))
-            continue;
-        union base_ep ep = {0};
-        memcpy(&ep, i->ifa_addr,
-               i->ifa_addr->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in));
-        /* Link-local addresses need a scope that means nothing to the other host. */
-        if (ep.sa.sa_family == AF_INET6 && IN6_IS_ADDR_LINKLOCAL(&ep.v6.sin6_addr))
-            continue;
-        add_private(f, ep, t->port);
-    }
-    freeifaddrs(all);
-}
 
 /* A technique that wants to stay below the other peer's NAT learns how far that is, once a
  * session. Who moves opens nothing, and would take ports from under its own prediction. */
@@ -384,7 +349,7 @@ void peer_trial_sampled(struct peer_trial *t, int err)
     if (t->last_only && t->ours.behaviour.filtering.value == PREDICT_FILTERING_UNKNOWN)
         t->ours.behaviour.filtering = (struct predict_belief){PREDICT_FILTERING_LAST, LAST_ONLY_P};
     peer_predict_learn(&t->ours, &t->peer->behaviour);
-    list_private(t);
+    peer_private_list(t);
     int len = peer_facts_encode(&t->ours, body, sizeof(body) / 2);
     if (len < 0) {
         peer_trial_abort(t, RECORD_PHASE_SAMPLE, len);

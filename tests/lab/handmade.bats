@@ -74,3 +74,13 @@ EOF
             and (.a.mapped | startswith("198.51.100.1:")) and (.b.mapped | startswith("198.51.100.1:")))' "$DIR/a.json"
     done
 }
+
+@test "who has a public address and a firewall is not reachable: after some silence both open their filters" {
+    for program in simopen synspray portspray; do
+        # rb is the router itself: S sees the very address that it has, and its INPUT drops what nobody asked for.
+        handmade "ip netns exec rb timeout 60 $BIN/$program \$S --role b --quiet & a $BIN/$program \$S --role a --mode auto --trials 2 --json >$DIR/a.json; wait \$!"
+        jq -e -s 'length == 2 and all(.[]; .outcome == "ok" and .path == "direct" and .a.strategy == "reversed"
+            and (.a.steps | map([.step, .result])) == [["private", "beaten"], ["hairpin", "skipped"], ["reversed", "failed"], ["punch", "ok"]]
+            and .a.steps[3].start_ns > 290000000 and .connect_ns > 290000000)' "$DIR/a.json" || { cat "$DIR/a.json"; return 1; }
+    done
+}

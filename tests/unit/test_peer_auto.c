@@ -1,7 +1,8 @@
 /*
  * Mode auto's decisions, as a table over what two NATs do. Pins: a search where none is needed, none where one is, a
  * hopeless pair that is tried, a hopeful one that is not, a retry that repeats what failed, a prediction that is not of
- * all attempts, attempts that the deadline or the caps have no room for, what a technique cannot do.
+ * all attempts, attempts that the deadline or the caps have no room for, what a technique cannot do, a step that is
+ * tried before its turn, missing or with the wrong result.
  */
 #include <errno.h>
 #include <math.h>
@@ -113,6 +114,7 @@ static struct pair pair_of(enum nat a, enum nat b)
 #define DRAWN  PEER_STRATEGY_RANDOM
 #define MEET   PEER_STRATEGY_MEET
 #define NEVER  PEER_STRATEGY_INFEASIBLE
+#define REVERS PEER_STRATEGY_REVERSED
 
 struct expected {
     enum nat a, b;
@@ -122,12 +124,12 @@ struct expected {
 
 static const struct expected table[] = {
     {OPEN, OPEN, DIRECT, DIRECT, 0.97, 1},
-    {OPEN, CONE, DIRECT, DIRECT, 0.97, 1},
+    {OPEN, CONE, REVERS, REVERS, 0.97, 1},
     {CONE, CONE, PUNCH, PUNCH, 0.97, 1},
-    {FULL_CONE, CONE, DIRECT, DIRECT, 0.97, 1},
-    {OPEN, RANDOM, DIRECT, DIRECT, 0.97, 1},
-    {FULL_CONE, RANDOM, DIRECT, DIRECT, 0.97, 1},
-    {FULL_CONE, SEQUENTIAL, DIRECT, DIRECT, 0.97, 1},
+    {FULL_CONE, CONE, REVERS, REVERS, 0.97, 1},
+    {OPEN, RANDOM, REVERS, REVERS, 0.97, 1},
+    {FULL_CONE, RANDOM, REVERS, REVERS, 0.97, 1},
+    {FULL_CONE, SEQUENTIAL, REVERS, REVERS, 0.97, 1},
     {RESTRICTED, RANDOM, DIRECT, DIRECT, 0.95, 1},
     {RESTRICTED, POOL, DIRECT, DIRECT, 0.9, 1},
     {CONE, RANDOM, DRAWN, NEVER, 0.999, 1},
@@ -149,7 +151,8 @@ static void check_shape(const struct peer_plan *p)
 {
     bool never = p->strategy == NEVER;
     assert_int_equal(p->infeasible, never);
-    assert_int_equal(p->search.known, p->strategy == DIRECT || p->strategy == PUNCH);
+    assert_int_equal(p->search.known, p->strategy == DIRECT || p->strategy == PUNCH || p->strategy == REVERS);
+    assert_int_equal(p->waits != WIRE_ROLE_NONE, p->strategy == REVERS);
     assert_int_equal(p->search.meet && !never, p->strategy == MEET);
     if (never) {
         assert_int_equal(p->for_a.n + p->for_b.n, 0);
@@ -276,6 +279,140 @@ static void one_hole_waits_for_who_is_late(void **state)
     done(&p);
 }
 
+/* ---- the order of decisions ------------------------------------------------------------------ */
+
+/* The steps as "private:other_address hairpin:other_address ... punch": name, and why not. */
+static const char *steps_of(const struct peer_plan *p, const struct peer_step_times *times)
+{
+    static const char marks[RECORD_STEP_RESULTS] = {'-', '!', '~', '+'};
+    static char text[512];
+    struct record_step steps[RECORD_MAX_STEPS];
+    size_t n = peer_steps_list(p, times, steps), len = 0;
+    for (size_t i = 0; i < n; i++)
+        len += (size_t)snprintf(text + len, sizeof(text) - len, "%s%c%s%s%s", i ? " " : "", marks[steps[i].result],
+                                steps[i].step, steps[i].reason[0] ? ":" : "", steps[i].reason);
+    return text;
+}
+
+#define ELSEWHERE                                                                                                      \
+    "-private:other_address -hairpin:other_address -reversed:none_reachable -direct:filtered -punch:moves "
+
+/* The order of the article: reversal; then of topology three (1) full cone, (2) restricted, (3) port-restricted, (4)
+ * prediction and retries; then the relay. + is what succeeded, ~ what was tried beside it, ! what failed. */
+static void the_steps_follow_the_article(void **state)
+{
+    (void)state;
+    static const struct {
+        enum nat a, b;
+        enum peer_path_kind kind;
+        const char *ok, *failed;
+    } rows[] = {
+        {OPEN, CONE, PEER_PATH_REVERSED, "~private -hairpin:other_address +reversed",
+         "!private -hairpin:other_address !reversed !punch -relay:not_asked"},
+        {RANDOM, FULL_CONE, PEER_PATH_REVERSED, "~private -hairpin:other_address +reversed",
+         "!private -hairpin:other_address !reversed !direct -relay:not_asked"},
+        {FULL_CONE, OPEN, PEER_PATH_DIRECT, "~private -hairpin:other_address -reversed:both_reachable +direct",
+         "!private -hairpin:other_address -reversed:both_reachable !direct -relay:not_asked"},
+        {RESTRICTED, RANDOM, PEER_PATH_DIRECT, "~private -hairpin:other_address -reversed:none_reachable +direct",
+         "!private -hairpin:other_address -reversed:none_reachable !direct -relay:not_asked"},
+        {CONE, CONE, PEER_PATH_DIRECT,
+         "~private -hairpin:other_address -reversed:none_reachable -direct:filtered +punch",
+         "!private -hairpin:other_address -reversed:none_reachable -direct:filtered !punch -relay:not_asked"},
+        {CONE, CONE, PEER_PATH_PRIVATE,
+         "+private -hairpin:other_address -reversed:none_reachable -direct:filtered ~punch", NULL},
+        {CONE, SEQUENTIAL, PEER_PATH_DIRECT, ELSEWHERE "!predicted +both",
+         ELSEWHERE "!predicted !both -relay:not_asked"},
+        {CONE, RANDOM, PEER_PATH_DIRECT, ELSEWHERE "-predicted:not_predictable !random +random",
+         ELSEWHERE "-predicted:not_predictable !random !random -relay:not_asked"},
+        {SEQUENTIAL, SEQUENTIAL, PEER_PATH_DIRECT, ELSEWHERE "+meet", ELSEWHERE "!meet -relay:not_asked"},
+        {RANDOM, RANDOM, PEER_PATH_DIRECT, NULL,
+         ELSEWHERE "-predicted:not_predictable -random:hopeless -relay:not_asked"},
+    };
+    for (size_t i = 0; i < BASE_ARRAY_LEN(rows); i++) {
+        struct pair p = pair_of(rows[i].a, rows[i].b);
+        assert_int_equal(plan(&p, &synspray_technique, NULL), 0);
+        struct peer_step_times times = {.end_ns = 500000000, .ok = true, .kind = rows[i].kind};
+        times.n_attempts = p.plan.search.attempts > 1 && !p.plan.search.known ? 1 : 0;
+        times.attempt_ns[0] = 400000000;
+        /* A reversed path is there before the other side begins. */
+        if (p.plan.strategy == REVERS)
+            times.end_ns = p.plan.wait_ns / 2;
+        if (rows[i].ok)
+            assert_string_equal(steps_of(&p.plan, &times), rows[i].ok);
+        times.ok = false;
+        times.end_ns = 900000000;
+        if (rows[i].failed)
+            assert_string_equal(steps_of(&p.plan, &times), rows[i].failed);
+        done(&p);
+    }
+}
+
+/* Both behind one public address: topologies two and four. */
+static void behind_one_address_two_steps_race(void **state)
+{
+    (void)state;
+    struct pair p = {.a = facts("203.0.113", CONE, 1), .b = facts("203.0.113", CONE, 2)};
+    struct peer_step_times times = {.end_ns = 500000000, .ok = true, .kind = PEER_PATH_HAIRPIN};
+    assert_int_equal(plan(&p, &portspray_technique, NULL), 0);
+    assert_string_equal(steps_of(&p.plan, &times), "~private +hairpin");
+    times.kind = PEER_PATH_PRIVATE;
+    assert_string_equal(steps_of(&p.plan, &times), "+private ~hairpin");
+    times.ok = false;
+    assert_string_equal(steps_of(&p.plan, &times), "!private !hairpin -relay:not_asked");
+    done(&p);
+}
+
+/* The reachable side waits; what comes after that, because it was not reachable, is a step of its own. */
+static void a_reversal_that_fails_becomes_a_punch(void **state)
+{
+    (void)state;
+    struct pair p = pair_of(CONE, OPEN);
+    struct record_step steps[RECORD_MAX_STEPS];
+    assert_int_equal(plan(&p, &simopen_technique, NULL), 0);
+    assert_int_equal(p.plan.waits, WIRE_ROLE_B);
+    assert_in_range(p.plan.wait_ns, 2 * p.plan.rtt_ns, p.plan.deadline_ns / 2);
+    struct peer_step_times times = {.end_ns = p.plan.wait_ns + 60000000, .ok = true, .kind = PEER_PATH_DIRECT};
+    assert_string_equal(steps_of(&p.plan, &times), "~private -hairpin:other_address !reversed +punch");
+    assert_int_equal(peer_steps_list(&p.plan, &times, steps), 4);
+    assert_int_equal(steps[2].took_ns, p.plan.wait_ns);
+    assert_int_equal(steps[3].start_ns, p.plan.wait_ns);
+    assert_int_equal(steps[3].took_ns, 60000000);
+    /* The other side began a little earlier than this one. */
+    times.end_ns = p.plan.wait_ns - 500000;
+    assert_string_equal(steps_of(&p.plan, &times), "~private -hairpin:other_address !reversed +punch");
+    times.kind = PEER_PATH_PRIVATE;
+    assert_string_equal(steps_of(&p.plan, &times), "+private -hairpin:other_address ~reversed");
+    /* A short deadline still has room for it. */
+    p.deadline_ns = 200000000;
+    assert_int_equal(plan(&p, &simopen_technique, NULL), 0);
+    assert_int_equal(p.plan.wait_ns, 100000000);
+    done(&p);
+}
+
+static void the_relay_comes_last(void **state)
+{
+    (void)state;
+    struct pair p = pair_of(CONE, CONE);
+    struct record_step steps[RECORD_MAX_STEPS];
+    struct peer_step_times times = {
+        .relay = true, .relay_ns = 500000000, .end_ns = 600000000, .ok = true, .kind = PEER_PATH_RELAY};
+    assert_int_equal(plan(&p, &simopen_technique, NULL), 0);
+    assert_string_equal(steps_of(&p.plan, &times), "!private -hairpin:other_address -reversed:none_reachable "
+                                                   "-direct:filtered !punch +relay");
+    assert_int_equal(peer_steps_list(&p.plan, &times, steps), 6);
+    assert_int_equal(steps[4].took_ns, 500000000);
+    assert_int_equal(steps[5].start_ns, 500000000);
+    assert_int_equal(steps[5].took_ns, 100000000);
+    /* A punched path was through first, after all. */
+    times.kind = PEER_PATH_DIRECT;
+    assert_string_equal(steps_of(&p.plan, &times), "~private -hairpin:other_address -reversed:none_reachable "
+                                                   "-direct:filtered +punch ~relay");
+    times.ok = false;
+    assert_string_equal(steps_of(&p.plan, &times), "!private -hairpin:other_address -reversed:none_reachable "
+                                                   "-direct:filtered !punch !relay");
+    done(&p);
+}
+
 /* ---- evidence -------------------------------------------------------------------------------- */
 
 static void behind_one_address_the_private_path_is_tried(void **state)
@@ -290,6 +427,19 @@ static void behind_one_address_the_private_path_is_tried(void **state)
 }
 
 /* What is only suspected of a filter is not relied on; what is known of an open host's firewall is. */
+static void a_shared_pool_shows_among_all_samples(void **state)
+{
+    (void)state;
+    struct pair p = {.a = facts("203.0.113", POOL, 1), .b = facts("203.0.113", POOL, 2)};
+    /* The first ones differ, as they may. */
+    p.a.samples[0].mapped = ep("203.0.113.1", 20000);
+    p.b.samples[0].mapped = ep("203.0.113.2", 20000);
+    assert_int_equal(plan(&p, &portspray_technique, NULL), 0);
+    assert_int_equal(p.plan.strategy, PUNCH);
+    assert_int_equal(p.plan.for_a.list[0].kind, PEER_PATH_HAIRPIN);
+    done(&p);
+}
+
 static void a_filter_must_be_known(void **state)
 {
     (void)state;
@@ -318,8 +468,20 @@ static void the_plan_crosses_the_wire(void **state)
     assert_true(len > 0);
     assert_int_equal(peer_plan_decode(buf, (size_t)len, &out), 0);
     assert_int_equal(out.strategy, p.plan.strategy);
+    assert_int_equal(out.n_steps, p.plan.n_steps);
+    assert_memory_equal(out.steps, p.plan.steps, sizeof(out.steps));
+    assert_int_equal(out.waits, WIRE_ROLE_NONE);
     assert_int_equal(out.search.wide, p.plan.search.wide);
     assert_true(out.search.wide > 500);
+    peer_plan_free(&out);
+    done(&p);
+    p = pair_of(OPEN, RANDOM);
+    assert_int_equal(plan(&p, &portspray_technique, NULL), 0);
+    len = peer_plan_encode(&p.plan, buf, sizeof(buf));
+    assert_true(len > 0);
+    assert_int_equal(peer_plan_decode(buf, (size_t)len, &out), 0);
+    assert_int_equal(out.waits, WIRE_ROLE_A);
+    assert_int_equal(out.wait_ns, p.plan.wait_ns);
     peer_plan_free(&out);
     done(&p);
     /* A filter alone is worth telling: the mapping is in the samples. */
@@ -356,6 +518,11 @@ int main(void)
         cmocka_unit_test(attempts_fit_the_deadline_and_the_caps),
         cmocka_unit_test(a_carrier_s_subscriber_has_few_flows),
         cmocka_unit_test(one_hole_waits_for_who_is_late),
+        cmocka_unit_test(the_steps_follow_the_article),
+        cmocka_unit_test(behind_one_address_two_steps_race),
+        cmocka_unit_test(a_reversal_that_fails_becomes_a_punch),
+        cmocka_unit_test(the_relay_comes_last),
+        cmocka_unit_test(a_shared_pool_shows_among_all_samples),
         cmocka_unit_test(behind_one_address_the_private_path_is_tried),
         cmocka_unit_test(a_filter_must_be_known),
         cmocka_unit_test(the_plan_crosses_the_wire),
