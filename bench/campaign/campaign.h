@@ -156,7 +156,8 @@ struct campaign_expect {
     char text[160]; /* "open/open/simopen = 100%" as written */
     struct campaign_pattern cells;
     enum campaign_op op;
-    double rate; /* 0 to 1 */
+    double rate;    /* 0 to 1 */
+    unsigned paths; /* bits: which ways its successes may have gone; 0 = any */
     int line;
 };
 
@@ -268,8 +269,8 @@ int campaign_parse_size(const char *text, uint64_t *out);
 /* PATTERN/PATTERN/PATTERN[/PATTERN] and a number of trials. 0, or -EINVAL with err filled (without a place). */
 int campaign_budget_parse(const char *pattern, const char *value, struct campaign_budget *out,
                           char err[CAMPAIGN_ERROR_LEN]);
-/* PATTERN/PATTERN/PATTERN[/PATTERN] and "100%", ">= 99%", "<= 1%", "~ 25%" or "predicted". 0, or -EINVAL with err
- * filled (without a place). */
+/* PATTERN/PATTERN/PATTERN[/PATTERN] and "100%", ">= 99%", "<= 1%", "~ 25%" or "predicted", each also with a path or
+ * several behind it: "100% private", "100% private|hairpin". 0, or -EINVAL with err filled (without a place). */
 int campaign_expect_parse(const char *pattern, const char *value, struct campaign_expect *out,
                           char err[CAMPAIGN_ERROR_LEN]);
 
@@ -301,7 +302,8 @@ struct campaign_tally {
     bool *mine;             /* which of them this run is to measure; NULL: all */
     uint64_t measured;
     uint64_t outcomes[RECORD_OUTCOMES];
-    uint64_t *connect_ns; /* of the successes */
+    uint64_t paths[RECORD_PATHS]; /* of the successes */
+    uint64_t *connect_ns;         /* of the successes */
     size_t n_connect;
     uint64_t total_ns;                     /* of all of them together */
     uint64_t unmeasured;                   /* recorded as errors because the cell's programs failed */
@@ -422,8 +424,13 @@ int campaign_summary_write(const char *dir, const struct campaign_cell *cells, c
 void campaign_summary_csv(FILE *out, const struct campaign_cell *cells, const struct campaign_tally *tallies, size_t n);
 void campaign_summary_table(FILE *out, const struct campaign_cell *cells, const struct campaign_tally *tallies,
                             size_t n);
-/* Whether `ok` of `n` > 0 trials are as expected; predicted = the mean of what the plans said, NAN: nothing. Pure. */
-bool campaign_expect_holds(const struct campaign_expect *e, uint64_t ok, uint64_t n, double predicted);
+/* Whether `ok` of `n` > 0 trials are as expected; predicted = the mean of what the plans said, NAN: nothing; paths: how
+ * many of the successes went which way. Pure. */
+bool campaign_expect_holds(const struct campaign_expect *e, uint64_t ok, uint64_t n, double predicted,
+                           const uint64_t paths[RECORD_PATHS]);
+/* What is not as expected, as text: "30 of 50 ok", and where paths are expected "by private 20, hairpin 10". */
+void campaign_expect_found(char *buf, size_t cap, const struct campaign_expect *e, uint64_t ok, uint64_t n,
+                           const uint64_t paths[RECORD_PATHS]);
 /* Predicted probabilities beside what came out, by tenths, and the Brier score; nothing where nothing was predicted. */
 void campaign_summary_calibration(FILE *out, const struct campaign_tally *tallies, size_t n);
 /* One line on `out` for each cell that is not as expected; how many. Cells without a trial are not judged. */
@@ -566,6 +573,9 @@ int campaign_pcap_start(struct lab *lab, const char *dir, uint64_t limit, char e
 
 /* nats.c: what the lab's NATs did since the last reset; new reference, NULL: it could not be read. */
 json_t *campaign_nats_json(struct lab *lab);
+/* What peers take for a direct path may be a hairpin: through a NAT with several addresses they cannot tell. The lab's
+ * NAT that both are behind can; `path` of the record becomes its word, those of the sides stay theirs. 0, or -errno. */
+int campaign_nats_path(struct lab *lab, char **record);
 /* Puts that into a record, a JSON object in a line of its own on the heap, as its last member. 0, or -errno. */
 int campaign_nats_append(struct lab *lab, char **record);
 

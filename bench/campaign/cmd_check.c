@@ -66,16 +66,17 @@ static const struct campaign_expect *rule_of(const struct expects *e, const stru
 int report_check(FILE *out, const struct report_set *set, size_t run, size_t *judged, char err[CAMPAIGN_ERROR_LEN])
 {
     struct expects expects;
+    char found[160];
     int res = read_expects(&set->runs[run], &expects, err), violated = 0;
     *judged = 0;
     for (size_t i = 0; res == 0 && i < set->n; i++) {
         const struct report_cell *c = &set->cells[i];
         const struct campaign_expect *e = c->run == run && c->n ? rule_of(&expects, c) : NULL;
         *judged += e != NULL;
-        if (!e || campaign_expect_holds(e, c->ok, c->n, report_expected(c)))
+        if (!e || campaign_expect_holds(e, c->ok, c->n, report_expected(c), c->paths))
             continue;
-        fprintf(out, "not as expected: %s: %llu of %llu ok, but %s says %s\n", c->name, (unsigned long long)c->ok,
-                (unsigned long long)c->n, set->runs[run].name, e->text);
+        campaign_expect_found(found, sizeof(found), e, c->ok, c->n, c->paths);
+        fprintf(out, "not as expected: %s: %s, but %s says %s\n", c->name, found, set->runs[run].name, e->text);
         violated++;
     }
     free(expects.list);

@@ -45,6 +45,60 @@ json_t *campaign_nats_json(struct lab *lab)
     return list;
 }
 
+/* ---- the path ---------------------------------------------------------------------------------- */
+
+static bool counted(const struct lab_nat_view *v, const char *name)
+{
+    for (size_t i = 0; i < v->n; i++)
+        if (strcmp(v->counters[i].name, name) == 0)
+            return v->counters[i].value > 0;
+    return false;
+}
+
+static bool is_behind(const struct lab_nat_view *v, const char *host)
+{
+    for (size_t i = 0; i < v->n_behind; i++)
+        if (strcmp(v->behind[i], host) == 0)
+            return true;
+    return false;
+}
+
+/* A NAT that both peers are behind sent something back inside. */
+static bool hairpinned(struct lab *lab)
+{
+    struct lab_nat_view views[MAX_NATS];
+    int n = lab_nats(lab, views, MAX_NATS);
+    for (int i = 0; i < n; i++)
+        if (is_behind(&views[i], "a") && is_behind(&views[i], "b") && counted(&views[i], "hairpinned"))
+            return true;
+    return false;
+}
+
+int campaign_nats_path(struct lab *lab, char **record)
+{
+    if (!strstr(*record, "\"path\":\"direct\"") || !hairpinned(lab))
+        return 0;
+    json_t *json = json_loads(*record, JSON_REJECT_DUPLICATES, NULL);
+    const char *path = json_string_value(json_object_get(json, "path"));
+    if (!path || strcmp(path, "direct") != 0) {
+        json_decref(json);
+        return json ? 0 : -EBADMSG;
+    }
+    json_object_set_new(json, "path", json_string(record_path_name(RECORD_PATH_HAIRPIN)));
+    char *text = json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(9)), *line = NULL;
+    json_decref(json);
+    if (!text || asprintf(&line, "%s\n", text) < 0)
+        line = NULL;
+    free(text);
+    if (!line)
+        return -ENOMEM;
+    free(*record);
+    *record = line;
+    return 0;
+}
+
+/* ---- the list -------------------------------------------------------------------------------------- */
+
 int campaign_nats_append(struct lab *lab, char **record)
 {
     size_t len = strlen(*record), end = len;

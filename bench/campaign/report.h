@@ -49,6 +49,7 @@ struct report_cell {
     uint64_t holes, probes; /* asked for by the campaign's options; 0 = the plan chose */
     uint64_t n, ok;
     uint64_t outcomes[RECORD_OUTCOMES];
+    uint64_t paths[RECORD_PATHS]; /* of the successes */
     uint64_t reasons[REPORT_REASONS];
     uint64_t *connect_ns; /* of the successes, in any order */
     size_t n_connect, cap_connect;

@@ -222,6 +222,7 @@ int report_cell_add(struct report_set *set, struct report_cell *cell, const stru
     if (report_cell_bit(cell->seen, cell->bits, view->trial))
         return -EEXIST;
     bool ok = view->outcome == RECORD_OK;
+    enum record_path path;
     int res = make_bits(cell, view->trial);
     if (res == 0 && ok)
         res = add_latency(cell, view->connect_ns);
@@ -237,6 +238,8 @@ int report_cell_add(struct report_set *set, struct report_cell *cell, const stru
         cell->reasons[reason_of(set, view->outcome, why)]++;
     cell->n++;
     cell->ok += ok;
+    if (ok && record_path_parse(view->path, &path) == 0)
+        cell->paths[path]++;
     cell->outcomes[view->outcome]++;
     if (view->outcome != RECORD_INFEASIBLE)
         record_calibration_add(&cell->calibration, view->predicted_p, ok && strcmp(view->path, "relay") != 0);

@@ -33,6 +33,8 @@ static void csv_head(FILE *out)
           out);
     for (unsigned o = RECORD_OK + 1; o < RECORD_OUTCOMES; o++)
         fprintf(out, ",%s", record_outcome_name(o));
+    for (unsigned p = 0; p < RECORD_PATHS; p++)
+        fprintf(out, ",%s", record_path_name((enum record_path)p));
     fputc('\n', out);
 }
 
@@ -58,6 +60,8 @@ static void csv_row(FILE *out, const struct campaign_cell *cell, const struct ca
         fputc(',', out);
     for (unsigned o = RECORD_OK + 1; o < RECORD_OUTCOMES; o++)
         fprintf(out, ",%llu", (unsigned long long)t->outcomes[o]);
+    for (unsigned p = 0; p < RECORD_PATHS; p++)
+        fprintf(out, ",%llu", (unsigned long long)t->paths[p]);
     fputc('\n', out);
 }
 
@@ -183,11 +187,23 @@ void campaign_summary_calibration(FILE *out, const struct campaign_tally *tallie
 /* 99.9 %, two-sided: of a thousand cells that are as expected, one is called wrong. */
 #define Z999 3.2905
 
-bool campaign_expect_holds(const struct campaign_expect *e, uint64_t ok, uint64_t n, double predicted_p)
+/* Every success went one of the ways that it may. */
+static bool paths_hold(const struct campaign_expect *e, uint64_t ok, const uint64_t paths[RECORD_PATHS])
+{
+    uint64_t right = 0;
+    for (unsigned i = 0; i < RECORD_PATHS; i++)
+        right += e->paths >> i & 1 ? paths[i] : 0;
+    return !e->paths || right == ok;
+}
+
+bool campaign_expect_holds(const struct campaign_expect *e, uint64_t ok, uint64_t n, double predicted_p,
+                           const uint64_t paths[RECORD_PATHS])
 {
     /* Half a trial: rates are written with few digits. */
     double off = (double)ok / (double)n - e->rate, half = 0.5 / (double)n;
     struct record_interval i = record_wilson(ok, n, Z999);
+    if (!paths_hold(e, ok, paths))
+        return false;
     switch (e->op) {
     case CAMPAIGN_AT_LEAST:
         return off > -half;
@@ -202,25 +218,40 @@ bool campaign_expect_holds(const struct campaign_expect *e, uint64_t ok, uint64_
     }
 }
 
+void campaign_expect_found(char *buf, size_t cap, const struct campaign_expect *e, uint64_t ok, uint64_t n,
+                           const uint64_t paths[RECORD_PATHS])
+{
+    const char *between = ", by ";
+    size_t len = (size_t)snprintf(buf, cap, "%llu of %llu ok", (unsigned long long)ok, (unsigned long long)n);
+    for (unsigned i = 0; e->paths && i < RECORD_PATHS; i++)
+        if (paths[i] && len < cap) {
+            len += (size_t)snprintf(buf + len, cap - len, "%s%s %llu", between, record_path_name((enum record_path)i),
+                                    (unsigned long long)paths[i]);
+            between = ", ";
+        }
+}
+
 static bool holds(const struct campaign_expect *e, const struct campaign_tally *t)
 {
     /* What was infeasible was predicted to fail. */
     uint64_t tried = t->calibration.n, n = tried + t->outcomes[RECORD_INFEASIBLE];
     double p = !n ? (double)NAN : tried ? predicted(&t->calibration) * (double)tried / (double)n : 0;
-    return campaign_expect_holds(e, t->outcomes[RECORD_OK], t->measured, p);
+    return campaign_expect_holds(e, t->outcomes[RECORD_OK], t->measured, p, t->paths);
 }
 
 size_t campaign_summary_check(FILE *out, const struct campaign_config *config, const struct campaign_cell *cells,
                               const struct campaign_tally *tallies, size_t n)
 {
     size_t violated = 0;
+    char found[160];
     for (size_t i = 0; i < n; i++) {
         const struct campaign_expect *e = campaign_expect_for(config, &cells[i]);
         if (!e || !tallies[i].measured || holds(e, &tallies[i]))
             continue;
-        fprintf(out, "not as expected: %s: %llu of %llu ok, but %s:%d says %s\n", cells[i].name,
-                (unsigned long long)tallies[i].outcomes[RECORD_OK], (unsigned long long)tallies[i].measured,
-                config->path, e->line, e->text);
+        campaign_expect_found(found, sizeof(found), e, tallies[i].outcomes[RECORD_OK], tallies[i].measured,
+                              tallies[i].paths);
+        fprintf(out, "not as expected: %s: %s, but %s:%d says %s\n", cells[i].name, found, config->path, e->line,
+                e->text);
         violated++;
     }
     return violated;

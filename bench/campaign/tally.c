@@ -35,8 +35,11 @@ int campaign_tally_add(struct campaign_tally *t, const struct record_view *view)
     t->measured++;
     t->outcomes[view->outcome]++;
     t->total_ns += view->total_ns;
+    enum record_path path;
     if (view->outcome == RECORD_OK)
         t->connect_ns[t->n_connect++] = view->connect_ns;
+    if (view->outcome == RECORD_OK && record_path_parse(view->path, &path) == 0)
+        t->paths[path]++;
     /* What was called infeasible was not tried; and a relay is not what was predicted. */
     if (view->outcome != RECORD_INFEASIBLE)
         record_calibration_add(&t->calibration, view->predicted_p,

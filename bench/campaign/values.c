@@ -90,13 +90,62 @@ int campaign_budget_parse(const char *pattern, const char *value, struct campaig
     return 0;
 }
 
+/* "private", "private|hairpin". 0 for anything else. */
+static unsigned parse_paths(const char *text)
+{
+    unsigned paths = 0;
+    char name[16];
+    for (;; text++) {
+        enum record_path path;
+        size_t len = strcspn(text, "|");
+        if (len == 0 || len >= sizeof(name))
+            return 0;
+        memcpy(name, text, len);
+        name[len] = '\0';
+        if (record_path_parse(name, &path) < 0)
+            return 0;
+        paths |= 1u << path;
+        text += len;
+        if (!*text)
+            return paths;
+    }
+}
+
+/* Takes the paths off the end of "100% private"; the rate is left in `rate`. */
+static int split_paths(const char *value, char *rate, size_t cap, unsigned *paths)
+{
+    size_t len = strlen(value);
+    if (len >= cap)
+        return -EINVAL;
+    memcpy(rate, value, len + 1);
+    char *last = rate + len;
+    while (last > rate && last[-1] != ' ' && last[-1] != '\t')
+        last--;
+    *paths = 0;
+    /* A rate has digits, an operator none. */
+    if (last == rate || !isalpha((unsigned char)*last))
+        return 0;
+    *paths = parse_paths(last);
+    while (last > rate && (last[-1] == ' ' || last[-1] == '\t'))
+        last--;
+    *last = '\0';
+    return *paths ? 0 : -EINVAL;
+}
+
 int campaign_expect_parse(const char *pattern, const char *value, struct campaign_expect *out,
                           char err[CAMPAIGN_ERROR_LEN])
 {
     *out = (struct campaign_expect){.op = CAMPAIGN_EXACTLY};
     snprintf(out->text, sizeof(out->text), "%.100s = %.50s", pattern, value);
+    char rate[64];
     if (parse_pattern(pattern, &out->cells) < 0)
         return no_pattern(pattern, err);
+    if (split_paths(value, rate, sizeof(rate), &out->paths) < 0)
+        return campaign_fail(-EINVAL, err,
+                             "'%.40s': behind the rate stand direct, private, hairpin, reversed or relay, or several "
+                             "of them with | between",
+                             value);
+    value = rate;
     if (strcmp(value, "predicted") == 0) {
         out->op = CAMPAIGN_PREDICTED;
         return 0;
@@ -109,7 +158,9 @@ int campaign_expect_parse(const char *pattern, const char *value, struct campaig
         value += 1 + strspn(value + 1, " \t");
     }
     if (campaign_parse_percent(value, &out->rate) < 0)
-        return campaign_fail(-EINVAL, err, "'%.40s' is no rate; write 100%%, >= 99%%, <= 1%%, ~ 25%% or predicted",
+        return campaign_fail(-EINVAL, err,
+                             "'%.40s' is no rate; write 100%%, >= 99%%, <= 1%%, ~ 25%% or predicted, and a path behind "
+                             "it if that matters",
                              value);
     return 0;
 }

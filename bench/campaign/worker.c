@@ -81,7 +81,8 @@ static int run_trial(struct worker *w, uint64_t trial)
         res = check_record(w, trial);
     if (res == 0 && w->restarts.err < 0)
         res = worker_failed(w, "a NAT could not restart: %s", campaign_restarts_explain(w->restarts.err));
-    if (res == 0 && campaign_nats_append(w->hosts.lab, &w->record) < 0)
+    if (res == 0 &&
+        (campaign_nats_path(w->hosts.lab, &w->record) < 0 || campaign_nats_append(w->hosts.lab, &w->record) < 0))
         res = worker_failed(w, "what the NATs did could not be read");
     if (res == 0 && trial >= w->job->first)
         worker_tell(w, w->record, strlen(w->record));

@@ -26,11 +26,43 @@ each() {
         "linux-strict / port-restricted, open / linux-random, linux-strict / linux-random, linux-strict / sym-seq-quiet, sym-seq-still / sym-seq-still, linux-strict / mobile-sym-random"
     each 'length == 24 and all(.[]; .outcome == "ok" and .mode == "auto" and .predicted_p > 0.9 and .a.strategy == .b.strategy)'
     each 'def of(n): map(select(.cell | startswith(n)) | .a.strategy) | unique;
-        of("linux-strict/port-restricted/") == ["punch"] and of("open/linux-random/") == ["direct"]
+        of("linux-strict/port-restricted/") == ["punch"] and of("open/linux-random/") == ["reversed"]
         and of("linux-strict/linux-random/") == ["random"] and of("linux-strict/sym-seq-quiet/") == ["predicted"]
         and of("sym-seq-still/sym-seq-still/") == ["meet"] and of("linux-strict/mobile-sym-random/") == ["random"]'
+    # What was considered, in the article's order, up to what succeeded.
+    each 'def of(n): map(select(.cell | startswith(n)) | .a.steps | map(.step + ":" + (.reason // .result))) | unique;
+        def no: ["private:other_address", "hairpin:other_address", "reversed:none_reachable", "direct:filtered", "punch:moves"];
+        of("linux-strict/port-restricted/") == [["private:beaten", "hairpin:other_address", "reversed:none_reachable", "direct:filtered", "punch:ok"]]
+        and of("linux-strict/sym-seq-quiet/")[0] == no + ["predicted:ok"]
+        and of("sym-seq-still/sym-seq-still/")[0][5] == "meet:ok"
+        and (of("linux-strict/linux-random/") | all(.[]; .[:6] == no + ["predicted:not_predictable"] and (.[-1] | endswith(":ok"))))'
+    each 'all(.[]; .b.steps == null and (.a.steps | last | .took_ns) > 0)'
     # Where one endpoint is reachable nothing is sprayed.
     each 'map(select(.cell | contains("/port-restricted/") or startswith("open/")) | .a.holes, .b.holes) | max < 40'
+}
+
+@test "one side is reachable: the hidden one connects to it, and it sends nothing of its own" {
+    run -0 campaign 3 2s 20ms "simopen:auto, synspray:auto, portspray:auto" "open / linux-strict, linux-random / open"
+    each 'length == 18 and all(.[]; .outcome == "ok" and .path == "reversed" and .a.strategy == "reversed" and .b.strategy == "reversed")'
+    each 'all(.[]; ((if .cell | startswith("open/") then .a else .b end).holes // 0) == 0)'
+    each 'all(.[]; .a.steps | map([.step, .result]) == [["private", "beaten"], ["hairpin", "skipped"], ["reversed", "ok"]])'
+}
+
+@test "two homes under one carrier meet by its hairpin, from either source, also where it has several addresses" {
+    mkdir "$DIR/profiles"
+    cp "$ROOT"/bench/profiles/*.ini "$DIR/profiles"
+    sed 's/external-source/internal-source/' "$ROOT/bench/profiles/full-cone.ini" >"$DIR/profiles/inside.ini"
+    sed 's/^hairpin/pool = 4 arbitrary\n&/' "$ROOT/bench/profiles/full-cone.ini" >"$DIR/profiles/pool.ini"
+    PUNCHBENCH_DATA=$DIR run -0 campaign 8 1s 20ms "simopen:auto, portspray:auto, portspray:punch" \
+        "full-cone@full-cone / full-cone@full-cone, full-cone@inside / full-cone@inside, linux-strict@cgn-block / linux-strict@cgn-block, full-cone@pool / full-cone@pool"
+    each 'def of(n; t): map(select((.cell | contains(n)) and .technique == t));
+        of("@full-cone/"; "simopen") + of("@full-cone/"; "portspray") + of("@cgn-block/"; "simopen") + of("@cgn-block/"; "portspray")
+        + of("@inside/"; "portspray") + of("@pool/"; "portspray")
+        | all(.[]; .outcome == "ok" and .path == "hairpin")'
+    # Over TCP the answer to a SYN that shows an inside address goes there and not through the carrier (RFC 5382 REQ-8).
+    each 'map(select((.cell | contains("@inside/")) and .technique == "simopen")) | length == 8 and all(.[]; .outcome == "timeout")'
+    # With an address of its own for each neither could know, but the carrier.
+    each 'any(.[]; .path == "hairpin" and .a.path == "direct")'
 }
 
 @test "simopen predicts a few ports from its one port, and gives up where it would take many" {

@@ -156,6 +156,9 @@ static void refuses_with_the_line(void **state)
         {"[expect]\n*/*/portspray:punch = 1%\n", ":2: "},
         {"[expect]\n*/*/* = > 1%\n", ":2: '> 1%' is no rate"},
         {"[expect]\n*/*/* = 0.1.2%\n", ":2: '0.1.2%' is no rate"},
+        {"[expect]\n*/*/* = 100% sideways\n", ":2: '100% sideways': behind the rate stand"},
+        {"[expect]\n*/*/* = 100% private|\n", ":2: '100% private|': behind the rate stand"},
+        {"[expect]\n*/*/* = private\n", ":2: 'private' is no rate"},
         {"junk\n", ":1: neither KEY = VALUE"},
     };
     for (size_t i = 0; i < BASE_ARRAY_LEN(cases); i++) {

@@ -246,9 +246,12 @@ static void csv_has_a_row_a_cell(void **state)
     assert_string_equal(
         text,
         "cell,nat_a,nat_b,technique,mode,transport,link,rtt_ms,trials,ok,rate,wilson_lo,wilson_hi,predicted,brier,"
-        "connect_p50_ns,connect_p99_ns,timeout,refused,predict_miss,infeasible,auth_failed,error\n" A
+        "connect_p50_ns,connect_p99_ns,timeout,refused,predict_miss,infeasible,auth_failed,error,direct,private,"
+        "hairpin,"
+        "reversed,relay\n" A
         ",open,open,portspray,punch,udp,rtt40,40,5,4,0.800000,0.375535,0.963776,,,41500000,42970000,1,0,0,0,0,"
-        "0\n" B ",open,linux-random,portspray,punch,udp,rtt40,40,0,0,,0.000000,1.000000,,,,,0,0,0,0,0,0\n");
+        "0,0,0,0,0,0\n" B
+        ",open,linux-random,portspray,punch,udp,rtt40,40,0,0,,0.000000,1.000000,,,,,0,0,0,0,0,0,0,0,0,0,0\n");
     free(text);
 }
 
@@ -289,6 +292,35 @@ static void one_miss_violates_a_control(void **state)
                  {"~39%", 1},
                  {"~ 99%", 0},
                  {"~ 99.5%", 1}};
+    for (size_t i = 0; i < BASE_ARRAY_LEN(cases); i++) {
+        assert_int_equal(check(cases[i].value, &text), cases[i].violated);
+        free(text);
+    }
+}
+
+/* Nine private ones and a hairpin. */
+static void a_path_that_was_not_expected_violates_a_control(void **state)
+{
+    (void)state;
+    char *text;
+    for (uint64_t i = 0; i < 10; i++) {
+        struct record_view v = {.trial = i, .outcome = RECORD_OK, .connect_ns = 40000000, .predicted_p = NAN};
+        strcpy(v.path, i ? "private" : "hairpin");
+        assert_int_equal(campaign_tally_add(&tallies[0], &v), 0);
+    }
+    assert_int_equal(check("100% private", &text), 1);
+    assert_string_equal(text, "not as expected: " A ": 10 of 10 ok, by private 9, hairpin 1, but c.ini:9 says "
+                              "open/*/* = 100% private\n");
+    free(text);
+    static const struct {
+        const char *value;
+        size_t violated;
+    } cases[] = {{"100%", 0},
+                 {"100% private|hairpin", 0},
+                 {">= 99%  relay|hairpin|private", 0},
+                 {"100% direct|private", 1},
+                 {"~ 99% hairpin", 1},
+                 {"50% private|hairpin", 1}};
     for (size_t i = 0; i < BASE_ARRAY_LEN(cases); i++) {
         assert_int_equal(check(cases[i].value, &text), cases[i].violated);
         free(text);
@@ -389,6 +421,7 @@ int main(void)
         WITH_CELLS(outer_nats_are_described_and_compared),
         WITH_CELLS(csv_has_a_row_a_cell),
         WITH_CELLS(one_miss_violates_a_control),
+        WITH_CELLS(a_path_that_was_not_expected_violates_a_control),
         WITH_CELLS(predictions_beside_outcomes),
         WITH_CELLS(the_table_is_for_people),
         cmocka_unit_test(the_status_line),
