@@ -69,19 +69,19 @@ FUZZ := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 LABT := $(patsubst tests/lab/%.c,$(BUILD)/tests/%,$(wildcard tests/lab/*.c))
 CLIT := $(patsubst tests/cli/%.c,$(BUILD)/tests/%,$(wildcard tests/cli/*.c))
 
-SYSTEM_LIBS := -luring -ljansson -lcrypto -lmnl -linih -lz -lm
+SYSTEM_LIBS := -luring -ljansson -lcrypto -lmnl -linih -lminiupnpc -lz -lm
 
 CPPFLAGS += -D_GNU_SOURCE -I.
 ALL_CFLAGS = -std=gnu11 $(WARNINGS) $(CFLAGS) -MMD -MP
 objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 
-.PHONY: all bench record test unit cli lab lint asan perf valgrind hlog-check slurm-check report-check fuzz fuzz-seeds install uninstall clean deps deps-relay deps-dev need-build
+.PHONY: all bench record test unit cli lab lint asan perf valgrind hlog-check slurm-check report-check fuzz fuzz-seeds install uninstall clean deps deps-relay deps-mapped deps-dev need-build
 all: $(BINS) $(PAGES)
 
 # The toolchain may be missing on a fresh machine: say so instead of failing on the first file.
 need-build:
 	$(Q)command -v $(CC) >/dev/null && command -v pkg-config >/dev/null && \
-	  pkg-config --exists liburing jansson libcrypto libmnl inih zlib || \
+	  pkg-config --exists liburing jansson libcrypto libmnl inih miniupnpc zlib || \
 	  { echo "make: build packages are missing: run 'sudo make deps'" >&2; exit 1; }
 
 $(BUILD)/obj/%.o: %.c | need-build
@@ -141,14 +141,15 @@ $(foreach t,$(wildcard tests/dev/*.c),$(eval $(call test_rule,$(t),dev)))
 
 CAMPAIGN ?= quick
 NEEDS_RELAY = $(if $(shell grep -lsw '^[^;]*relay' bench/campaigns/$(CAMPAIGN).ini),deps-relay)
-bench: deps $(NEEDS_RELAY)
+NEEDS_MAPPED = $(if $(shell grep -lsw '^[^;]*mapped' bench/campaigns/$(CAMPAIGN).ini),deps-mapped)
+bench: deps $(NEEDS_RELAY) $(NEEDS_MAPPED)
 	$(Q)$(MAKE) --no-print-directory all
 	$(Q)out=results/$(CAMPAIGN)-$$(date -u +%Y%m%dT%H%M%SZ); status=0; \
 	  $(BUILD)/bin/bench run bench/campaigns/$(CAMPAIGN).ini --out $$out || status=$$?; \
 	  [ $$status = 1 ] || $(BUILD)/bin/bench report $$out || status=1; exit $$status
 
 # Measures a campaign into results/CAMPAIGN, for the repository: see the head of the script.
-record: deps $(NEEDS_RELAY)
+record: deps $(NEEDS_RELAY) $(NEEDS_MAPPED)
 	$(Q)$(MAKE) --no-print-directory all
 	$(Q)BUILD=$(abspath $(BUILD)) results/record $(CAMPAIGN)
 
@@ -233,17 +234,21 @@ clean:
 
 # ---- packages (Debian names) ---------------------------------------------------------------------
 
-PACKAGES_BUILD := gcc libc6-dev make pkg-config git liburing-dev libjansson-dev libssl-dev libmnl-dev libinih-dev zlib1g-dev
+PACKAGES_BUILD := gcc libc6-dev make pkg-config git liburing-dev libjansson-dev libssl-dev libmnl-dev libinih-dev libminiupnpc-dev zlib1g-dev
 PACKAGES_RUN   := nftables xz-utils gnuplot-nox slirp4netns passt
 PACKAGES_TEST  := libcmocka-dev bats iproute2 jq procps util-linux netcat-openbsd mandoc parallel
 # Only for campaigns that relay: Debian starts it as a service.
 PACKAGES_RELAY := coturn
-PACKAGES_DEV   := clang clang-format clang-tidy libclang-rt-14-dev cppcheck shellcheck valgrind tshark miniupnpd-nftables nodejs npm chromium fonts-dejavu-core slurm-wlm munge
+# Only for campaigns that have routers map ports.
+PACKAGES_MAPPED := miniupnpd-nftables
+PACKAGES_DEV   := clang clang-format clang-tidy libclang-rt-14-dev cppcheck shellcheck valgrind tshark nodejs npm chromium fonts-dejavu-core slurm-wlm munge
 deps:
 	$(Q)tests/deps $(PACKAGES_BUILD) $(PACKAGES_RUN) $(PACKAGES_TEST)
 deps-relay:
 	$(Q)tests/deps $(PACKAGES_RELAY)
-deps-dev: deps deps-relay
+deps-mapped:
+	$(Q)tests/deps $(PACKAGES_MAPPED)
+deps-dev: deps deps-relay deps-mapped
 	$(Q)tests/deps $(PACKAGES_DEV)
 
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

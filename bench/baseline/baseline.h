@@ -105,12 +105,22 @@ int baseline_turn_connect(struct baseline_turn *turn, const union base_ep *peer)
 
 /* ---- a mapped port --------------------------------------------------------------------------- */
 
+enum baseline_portmap_protocol {
+    BASELINE_PORTMAP_AUTO,   /* the first of the others that is answered */
+    BASELINE_PORTMAP_PCP,    /* RFC 6887 */
+    BASELINE_PORTMAP_NATPMP, /* RFC 6886 */
+    BASELINE_PORTMAP_UPNP,   /* UPnP-IGD: InternetGatewayDevice:1 and :2 */
+    BASELINE_PORTMAP_PROTOCOLS
+};
+/* "auto", "pcp", "nat-pmp", "upnp"; static storage. */
+const char *baseline_portmap_protocol_name(enum baseline_portmap_protocol protocol);
+
 enum baseline_portmap_fate {
     BASELINE_PORTMAP_OK,
     BASELINE_PORTMAP_NO_ANSWER,   /* the gateway is silent, or was when the mapping was to be renewed */
     BASELINE_PORTMAP_UNREACHABLE, /* nobody there speaks PCP or NAT-PMP (ICMP), or there is no gateway */
     BASELINE_PORTMAP_REFUSED,     /* not authorized: switched off, or not for us */
-    BASELINE_PORTMAP_RESOURCES,   /* no port left, or our quota is full */
+    BASELINE_PORTMAP_RESOURCES,   /* no port left, our quota is full, or (UPnP) all ports that we tried are others' */
     BASELINE_PORTMAP_NETWORK,     /* the gateway itself has no address outside */
     BASELINE_PORTMAP_PROTOCOL,    /* another error, or an answer that makes no sense */
     BASELINE_PORTMAP_FATES
@@ -121,24 +131,28 @@ const char *baseline_portmap_fate_name(enum baseline_portmap_fate fate);
 enum baseline_portmap_event_kind {
     BASELINE_PORTMAP_MAPPED, /* external: where the port is outside now; again when that changes */
     BASELINE_PORTMAP_FAILED, /* fate, code; only CLOSED follows */
-    BASELINE_PORTMAP_CLOSED, /* after baseline_portmap_close(): the object is gone */
+    /* After baseline_portmap_close(): the object is gone. fate: whether a mapping that stood is gone, too, or nobody
+     * said so (NO_ANSWER), and it stands until its lifetime is over. */
+    BASELINE_PORTMAP_CLOSED,
 };
 
 struct baseline_portmap_event {
     enum baseline_portmap_event_kind kind;
     union base_ep external;
-    bool natpmp; /* else PCP */
-    uint32_t lifetime_s;
+    enum baseline_portmap_protocol protocol; /* that it was granted by, or refused last */
+    uint64_t found_ns;                       /* UPnP: when the gateway had been found; 0 = it was not */
+    uint32_t lifetime_s;                     /* 0 = for ever (UPnP) */
     enum baseline_portmap_fate fate;
     uint16_t code; /* the gateway's result code, 0 = none */
 };
 
 struct baseline_portmap_config {
-    union base_ep gateway;
-    bool tcp; /* what is mapped; else UDP */
+    enum baseline_portmap_protocol protocol;
+    union base_ep gateway; /* of PCP and NAT-PMP; UPnP finds its own */
+    bool tcp;              /* what is mapped; else UDP */
     uint16_t port;
     uint32_t lifetime_s;  /* to ask for; renewed at half of what is granted */
-    uint64_t patience_ns; /* for an answer; PCP has the first half of it, NAT-PMP the second */
+    uint64_t patience_ns; /* for an answer; of AUTO PCP has a quarter of it, NAT-PMP another one, UPnP the rest */
     void (*event)(void *owner, const struct baseline_portmap_event *event);
     void *owner;
 };
@@ -147,11 +161,14 @@ struct baseline_portmap;
 
 /* The IPv4 gateway of the default route, with the port that PCP and NAT-PMP have. 0, or -ENETUNREACH. */
 int baseline_gateway(union base_ep *out);
-/* Asks for a mapping: by PCP (RFC 6887), and where the gateway does not speak that by NAT-PMP (RFC 6886). 0, or -errno;
- * then the object lives until CLOSED. */
+/*
+ * Asks for a mapping. 0, or -errno; then the object lives until CLOSED. UPnP is libminiupnpc's, which blocks: it runs
+ * in a process of its own, forked from this one, that ends with the object. If this process is killed, that one
+ * removes the mapping.
+ */
 int baseline_portmap_open(struct loop *loop, const struct baseline_portmap_config *config,
                           struct baseline_portmap **out);
-/* Removes the mapping, waiting a second for the answer at most. From here on only CLOSED comes. */
+/* Removes the mapping, waiting a second for the answer at most (UPnP: two). From here on only CLOSED comes. */
 void baseline_portmap_close(struct baseline_portmap *map);
 
 /* ---- the techniques --------------------------------------------------------------------------- */

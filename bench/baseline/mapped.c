@@ -1,6 +1,6 @@
 /*
- * The technique `mapped`: role a's gateway maps its registered port (PCP, NAT-PMP), and role b goes there. What a home
- * router offers to those who ask; the side of the peer is that of the relay.
+ * The technique `mapped`: role a's gateway maps its registered port (PCP, NAT-PMP, UPnP-IGD), and role b goes there.
+ * What a home router offers to those who ask; the side of the peer is that of the relay.
  */
 #include <errno.h>
 #include <math.h>
@@ -15,12 +15,20 @@
 
 static const char *const modes[] = {"udp", "tcp", NULL};
 static const char *const tcp_modes[] = {"tcp", NULL};
+static const char *const protocols[] = {"auto", "pcp", "nat-pmp", "upnp", NULL};
 
 static const struct peer_option mapped_options[] = {
+    {.name = "protocol",
+     .arg = "auto|pcp|nat-pmp|upnp",
+     .value = "auto",
+     .help = "role a: how to ask; auto: one after the other, until one is answered",
+     .kind = PEER_OPT_CHOICE,
+     .choices = protocols,
+     .local = true},
     {.name = "gateway",
      .arg = "ADDR:PORT",
      .value = "",
-     .help = "role a: the gateway to ask, at its port 5351 (that of the default route)",
+     .help = "role a: the gateway to ask by PCP and NAT-PMP, at its port 5351 (that of the default route)",
      .kind = PEER_OPT_ENDPOINT,
      .local = true},
 };
@@ -50,15 +58,15 @@ static const char *advice_of(enum baseline_portmap_fate fate)
 {
     switch (fate) {
     case BASELINE_PORTMAP_NO_ANSWER:
-        return "it does not answer: it speaks neither PCP nor NAT-PMP, or they are switched off";
+        return "it does not answer: it does not speak what it was asked (--protocol), or that is switched off";
     case BASELINE_PORTMAP_UNREACHABLE:
-        return "nobody is there: it speaks neither PCP nor NAT-PMP, or give --gateway";
+        return "nobody is there: it does not speak what it was asked (--protocol), or give --gateway";
     case BASELINE_PORTMAP_REFUSED:
         return "it is not allowed: allow it in the router's settings";
     case BASELINE_PORTMAP_RESOURCES:
         return "no port is left, or this host has its quota";
     case BASELINE_PORTMAP_NETWORK:
-        return "the router has no address outside";
+        return "the router has no address outside, or a private one: it is behind another NAT";
     default:
         return "it said what makes no sense";
     }
@@ -68,7 +76,8 @@ static void give_up(struct relay *r, enum baseline_portmap_fate fate, uint16_t c
 {
     uint8_t buf[RELAY_NOTE_MAX];
     struct relay_note note = {.kind = RELAY_NOTE_FAILED, .fate = (enum baseline_turn_fate)fate};
-    base_error("the gateway maps no port: %s", advice_of(fate));
+    base_error("the gateway %s: %s", peer_trial_over(r->trial) ? "has ended the mapping" : "maps no port",
+               advice_of(fate));
     if (code)
         peer_trial_field(r->trial, "map_code", json_integer(code));
     if (!peer_trial_over(r->trial))
@@ -76,24 +85,40 @@ static void give_up(struct relay *r, enum baseline_portmap_fate fate, uint16_t c
     settle(r, fate);
 }
 
-static void on_event(void *owner, const struct baseline_portmap_event *event)
+/* When, from the start. */
+static json_t *since_start(const struct relay *r, uint64_t at_ns)
 {
-    struct relay *r = owner;
+    uint64_t start = peer_trial_start_ns(r->trial);
+    return json_integer((json_int_t)(at_ns > start ? at_ns - start : 0));
+}
+
+static void mapped(struct relay *r, const struct baseline_portmap_event *event)
+{
     uint8_t buf[RELAY_NOTE_MAX];
     char text[BASE_EP_STRLEN];
     struct relay_note note = {.kind = RELAY_NOTE_AT, .at = event->external};
-    uint64_t now = base_now_ns(), start = peer_trial_start_ns(r->trial);
+    peer_trial_field(r->trial, "mapped_port", json_string(base_ep_format(&event->external, text)));
+    peer_trial_field(r->trial, "mapped_by", json_string(baseline_portmap_protocol_name(event->protocol)));
+    if (event->found_ns)
+        peer_trial_field(r->trial, "gateway_ns", since_start(r, event->found_ns));
+    peer_trial_field(r->trial, "mapped_ns", since_start(r, base_now_ns()));
+    peer_trial_note(r->trial, buf, relay_note_encode(&note, buf));
+}
+
+static void on_event(void *owner, const struct baseline_portmap_event *event)
+{
+    struct relay *r = owner;
     switch (event->kind) {
     case BASELINE_PORTMAP_MAPPED:
-        peer_trial_field(r->trial, "mapped_port", json_string(base_ep_format(&event->external, text)));
-        peer_trial_field(r->trial, "mapped_by", json_string(event->natpmp ? "nat-pmp" : "pcp"));
-        peer_trial_field(r->trial, "mapped_ns", json_integer((json_int_t)(now > start ? now - start : 0)));
-        peer_trial_note(r->trial, buf, relay_note_encode(&note, buf));
+        mapped(r, event);
         break;
     case BASELINE_PORTMAP_FAILED:
         give_up(r, event->fate, event->code);
         break;
     case BASELINE_PORTMAP_CLOSED:
+        if (event->fate != BASELINE_PORTMAP_OK)
+            base_warn("the gateway does not say that the mapped port is closed again: it closes by itself, within %d s",
+                      LIFETIME_S);
         r->map = NULL;
         relay_maybe_closed(r);
         break;
@@ -114,18 +139,30 @@ static int mapped_open(struct peer_trial *t)
     return maps(r) ? relay_peer_open(r) : 0;
 }
 
+static enum baseline_portmap_protocol protocol_of(const struct peer_options *options)
+{
+    const char *name = peer_option_text(options, "protocol");
+    int protocol = BASELINE_PORTMAP_AUTO;
+    while (protocol + 1 < BASELINE_PORTMAP_PROTOCOLS && strcmp(baseline_portmap_protocol_name(protocol), name) != 0)
+        protocol++;
+    return (enum baseline_portmap_protocol)protocol;
+}
+
 static void mapped_go(struct peer_trial *t)
 {
     struct relay *r = peer_trial_state(t);
-    struct baseline_portmap_config config = {.tcp = r->mode.tcp,
+    struct baseline_portmap_config config = {.protocol = protocol_of(peer_trial_options(t)),
+                                             .tcp = r->mode.tcp,
                                              .port = peer_trial_port(t),
                                              .lifetime_s = LIFETIME_S,
                                              .patience_ns = PATIENCE(peer_trial_plan(t)->deadline_ns),
                                              .event = on_event,
                                              .owner = r};
+    int err = 0;
     if (!maps(r))
         return; /* until we are told where */
-    int err = peer_option_ep(peer_trial_options(t), "gateway", &config.gateway) ? 0 : baseline_gateway(&config.gateway);
+    if (config.protocol != BASELINE_PORTMAP_UPNP && !peer_option_ep(peer_trial_options(t), "gateway", &config.gateway))
+        err = baseline_gateway(&config.gateway);
     if (err == 0)
         err = baseline_portmap_open(peer_trial_loop(t), &config, &r->map);
     if (err < 0)
@@ -176,9 +213,8 @@ static void mapped_close(struct peer_trial *t)
 
 const struct peer_technique mapped_technique = {
     .name = "mapped",
-    .doc =
-        "Connects two peers by a port that the gateway of role a maps for it (PCP, NAT-PMP), and measures it: what a "
-        "router gives to those who ask, to compare punching with.",
+    .doc = "Connects two peers by a port that the gateway of role a maps for it (PCP, NAT-PMP, UPnP-IGD), and measures "
+           "it: what a router gives to those who ask, to compare punching with.",
     .transport = PEER_UDP,
     .modes = modes,
     .tcp_modes = tcp_modes,

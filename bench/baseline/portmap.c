@@ -1,5 +1,6 @@
 /*
- * One port, mapped by the gateway: PCP (RFC 6887), else NAT-PMP (RFC 6886). Asked for, renewed at half time, removed.
+ * One port, mapped by the gateway: PCP (RFC 6887), else NAT-PMP (RFC 6886), else UPnP-IGD (upnp.c). Asked for, renewed
+ * at half time, removed.
  *
  * Freed as a TURN allocation is: at the end of a completion, once `dead` and nothing is pending.
  */
@@ -10,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "bench/baseline/baseline.h"
+#include "bench/baseline/upnp.h"
 #include "bench/wire/wire.h"
 
 /* The first repetition of a request (RFC 6886, 3.1), then doubling. */
@@ -24,8 +25,11 @@ struct baseline_portmap {
     struct wire_portmap ask; /* what is asked for, or granted */
     union base_ep address;   /* NAT-PMP: the gateway's outside */
     bool waiting, mapped, failed, closing, dead;
+    bool left; /* it was not confirmed that the mapping is gone */
     uint64_t again_ns, interval_ns, until_ns, renew_ns;
-    int fd;
+    int fd;                            /* of PCP and NAT-PMP; -1 = none */
+    struct upnp *upnp;                 /* NULL = none (any more) */
+    enum baseline_portmap_fate before; /* AUTO: how the others ended */
     struct loop_op poll_op, timer;
     uint64_t timer_ns;
 };
@@ -36,6 +40,12 @@ const char *baseline_portmap_fate_name(enum baseline_portmap_fate fate)
         "map_ok", "map_no_answer", "map_unreachable", "map_refused", "map_resources", "map_network", "map_protocol",
     };
     return fate < BASELINE_PORTMAP_FATES ? names[fate] : "map_protocol";
+}
+
+const char *baseline_portmap_protocol_name(enum baseline_portmap_protocol protocol)
+{
+    static const char *const names[BASELINE_PORTMAP_PROTOCOLS] = {"auto", "pcp", "nat-pmp", "upnp"};
+    return protocol < BASELINE_PORTMAP_PROTOCOLS ? names[protocol] : "auto";
 }
 
 /* The same numbers mean different things. */
@@ -82,7 +92,7 @@ static void wake(struct baseline_portmap *m)
     if (m->waiting) {
         next = m->again_ns < next ? m->again_ns : next;
         next = m->until_ns < next ? m->until_ns : next;
-    } else if (m->closing) {
+    } else if (m->closing && !m->upnp) {
         next = 0;
     }
     if (next == UINT64_MAX)
@@ -96,18 +106,23 @@ static void wake(struct baseline_portmap *m)
     }
 }
 
-/* What the socket has no room for, or the network no way for now, is sent again. */
-static void transmit(struct baseline_portmap *m)
+/* What the socket has no room for, or the network no way for now, is sent again later. */
+static void put(const struct baseline_portmap *m, const struct wire_portmap *request)
 {
     uint8_t buf[WIRE_PORTMAP_MAX_LEN];
-    struct wire_portmap address = {.protocol = WIRE_PORTMAP_NATPMP, .address = true};
-    int len = wire_portmap_encode(&m->ask, buf, sizeof(buf));
-    ssize_t sent = len > 0 ? send(m->fd, buf, (size_t)len, MSG_DONTWAIT | MSG_NOSIGNAL) : 0;
-    if (m->ask.protocol == WIRE_PORTMAP_NATPMP && !base_ep_is_set(&m->address) && !m->closing) {
-        len = wire_portmap_encode(&address, buf, sizeof(buf));
-        sent = send(m->fd, buf, (size_t)len, MSG_DONTWAIT | MSG_NOSIGNAL);
-    }
-    (void)sent;
+    int len = wire_portmap_encode(request, buf, sizeof(buf));
+    /* A refusal of what was sent before (ICMP) is told once, to whoever calls next: it is to be poll_done(). */
+    for (int i = 0; i < 2 && len > 0; i++)
+        if (send(m->fd, buf, (size_t)len, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0 || errno != ECONNREFUSED)
+            break;
+}
+
+static void transmit(struct baseline_portmap *m)
+{
+    const struct wire_portmap address = {.protocol = WIRE_PORTMAP_NATPMP, .address = true};
+    put(m, &m->ask);
+    if (m->ask.protocol == WIRE_PORTMAP_NATPMP && !base_ep_is_set(&m->address) && !m->closing)
+        put(m, &address);
 }
 
 static void begin(struct baseline_portmap *m, uint64_t patience_ns)
@@ -121,24 +136,84 @@ static void begin(struct baseline_portmap *m, uint64_t patience_ns)
     wake(m);
 }
 
-/* ---- answers --------------------------------------------------------------------------------- */
+/* ---- ends, and the next protocol ---------------------------------------------------------------- */
 
-static void fail(struct baseline_portmap *m, enum baseline_portmap_fate fate, uint16_t code)
+static enum baseline_portmap_protocol asked_by(const struct baseline_portmap *m)
 {
-    struct baseline_portmap_event event = {.kind = BASELINE_PORTMAP_FAILED, .fate = fate, .code = code};
+    return m->ask.protocol == WIRE_PORTMAP_PCP ? BASELINE_PORTMAP_PCP : BASELINE_PORTMAP_NATPMP;
+}
+
+static void fail(struct baseline_portmap *m, const struct baseline_portmap_event *event)
+{
     bool told = m->failed || m->closing;
+    m->left = m->left || (m->closing && m->mapped);
     m->failed = true;
     m->waiting = false;
     wake(m);
     if (!told)
-        m->config.event(m->config.owner, &event);
+        m->config.event(m->config.owner, event);
+}
+
+static void upnp_event(void *owner, const struct baseline_portmap_event *event)
+{
+    struct baseline_portmap *m = owner;
+    struct baseline_portmap_event told = *event;
+    switch (event->kind) {
+    case BASELINE_PORTMAP_MAPPED:
+        m->mapped = true;
+        if (!m->closing && !m->failed)
+            m->config.event(m->config.owner, event);
+        break;
+    case BASELINE_PORTMAP_FAILED:
+        /* No such gateway is to be found: what the others met with says more. */
+        if (m->config.protocol == BASELINE_PORTMAP_AUTO && !event->found_ns)
+            told.fate = m->before;
+        fail(m, &told);
+        break;
+    case BASELINE_PORTMAP_CLOSED:
+        m->upnp = NULL;
+        m->left = event->fate != BASELINE_PORTMAP_OK;
+        wake(m);
+        break;
+    }
+}
+
+static int upnp_start(struct baseline_portmap *m, uint64_t patience_ns)
+{
+    struct baseline_portmap_config config = m->config;
+    config.patience_ns = patience_ns;
+    config.event = upnp_event;
+    config.owner = m;
+    return upnp_open(m->loop, &config, &m->upnp);
+}
+
+/* PCP's, and NAT-PMP's. */
+static uint64_t share(const struct baseline_portmap *m)
+{
+    return m->config.protocol == BASELINE_PORTMAP_AUTO ? m->config.patience_ns / 4 : m->config.patience_ns;
+}
+
+/* Nobody speaks what was asked. */
+static void lost(struct baseline_portmap *m, enum baseline_portmap_fate fate, uint16_t code)
+{
+    struct baseline_portmap_event event = {
+        .kind = BASELINE_PORTMAP_FAILED, .protocol = asked_by(m), .fate = fate, .code = code};
+    m->before = fate;
+    m->waiting = false;
+    if (m->config.protocol != BASELINE_PORTMAP_AUTO || m->mapped || m->failed || m->closing ||
+        upnp_start(m, m->config.patience_ns / 2) < 0)
+        fail(m, &event);
+    else
+        wake(m);
 }
 
 static void fall_back(struct baseline_portmap *m)
 {
     m->ask.protocol = WIRE_PORTMAP_NATPMP;
-    begin(m, m->config.patience_ns / 2);
+    begin(m, share(m));
 }
+
+/* ---- answers --------------------------------------------------------------------------------- */
 
 static void granted(struct baseline_portmap *m, const struct wire_portmap *answer)
 {
@@ -151,7 +226,7 @@ static void granted(struct baseline_portmap *m, const struct wire_portmap *answe
     bool news = !m->mapped || !base_ep_equal(&external, &m->ask.external);
     struct baseline_portmap_event event = {.kind = BASELINE_PORTMAP_MAPPED,
                                            .external = external,
-                                           .natpmp = answer->protocol == WIRE_PORTMAP_NATPMP,
+                                           .protocol = asked_by(m),
                                            .lifetime_s = answer->lifetime_s};
     m->waiting = false;
     m->mapped = true;
@@ -178,13 +253,17 @@ static void take(struct baseline_portmap *m, const uint8_t *buf, size_t len)
     if (wire_portmap_decode(buf, len, &answer) < 0 || !m->waiting)
         return;
     bool pcp = m->ask.protocol == WIRE_PORTMAP_PCP;
-    if (pcp && answer.result == WIRE_PORTMAP_UNSUPP_VERSION) {
+    if (answer.result == WIRE_PORTMAP_UNSUPP_VERSION && pcp && m->config.protocol == BASELINE_PORTMAP_AUTO) {
         fall_back(m);
+    } else if (answer.result == WIRE_PORTMAP_UNSUPP_VERSION) {
+        lost(m, BASELINE_PORTMAP_UNREACHABLE, answer.result);
     } else if (answer.address && !answer.result) {
         m->address = answer.external;
         transmit(m); /* the mapping may have been granted before; it is told again */
     } else if (answer.result && answer.protocol == m->ask.protocol) {
-        fail(m, fate_of(&answer), answer.result);
+        struct baseline_portmap_event event = {
+            .kind = BASELINE_PORTMAP_FAILED, .protocol = asked_by(m), .fate = fate_of(&answer), .code = answer.result};
+        fail(m, &event);
     } else if (is_ours(m, &answer) && m->closing && !answer.lifetime_s) {
         m->waiting = false; /* it is gone; an answer to what was asked before is not that */
         wake(m);
@@ -197,10 +276,12 @@ static void take(struct baseline_portmap *m, const uint8_t *buf, size_t len)
 
 static void maybe_free(struct baseline_portmap *m)
 {
-    struct baseline_portmap_event event = {.kind = BASELINE_PORTMAP_CLOSED};
+    struct baseline_portmap_event event = {.kind = BASELINE_PORTMAP_CLOSED,
+                                           .fate = m->left ? BASELINE_PORTMAP_NO_ANSWER : BASELINE_PORTMAP_OK};
     if (!m->dead || m->timer.pending || m->poll_op.pending)
         return;
-    close(m->fd);
+    if (m->fd >= 0)
+        close(m->fd);
     m->config.event(m->config.owner, &event);
     free(m);
 }
@@ -214,8 +295,9 @@ static void poll_done(struct loop_op *op, int res)
         if (n >= 0) {
             take(m, buf, (size_t)n);
         } else if (errno != EINTR) {
-            if (errno != EAGAIN)
-                fail(m, BASELINE_PORTMAP_UNREACHABLE, 0);
+            /* What comes when nothing is awaited is about what was sent before. */
+            if (errno != EAGAIN && m->waiting)
+                lost(m, BASELINE_PORTMAP_UNREACHABLE, 0);
             break;
         }
     }
@@ -227,10 +309,11 @@ static void poll_done(struct loop_op *op, int res)
 static void due(struct baseline_portmap *m, uint64_t now)
 {
     if (m->waiting && now >= m->until_ns) {
-        if (m->ask.protocol == WIRE_PORTMAP_PCP && !m->mapped && !m->closing)
+        if (m->ask.protocol == WIRE_PORTMAP_PCP && m->config.protocol == BASELINE_PORTMAP_AUTO && !m->mapped &&
+            !m->closing)
             fall_back(m);
         else
-            fail(m, BASELINE_PORTMAP_NO_ANSWER, 0);
+            lost(m, BASELINE_PORTMAP_NO_ANSWER, 0);
     } else if (m->waiting && now >= m->again_ns) {
         m->interval_ns *= 2;
         m->again_ns = now + m->interval_ns;
@@ -247,7 +330,7 @@ static void timer_done(struct loop_op *op, int res)
     (void)op;
     (void)res; /* cancelled: to be set anew */
     due(m, base_now_ns());
-    if (m->closing && !m->waiting) {
+    if (m->closing && !m->waiting && !m->upnp) {
         m->dead = true;
         loop_cancel(m->loop, &m->poll_op);
     }
@@ -273,6 +356,18 @@ static int open_socket(struct baseline_portmap *m)
     return err;
 }
 
+static int start(struct baseline_portmap *m)
+{
+    if (m->config.protocol == BASELINE_PORTMAP_UPNP)
+        return upnp_start(m, m->config.patience_ns);
+    int err = open_socket(m);
+    if (err < 0)
+        return err;
+    loop_poll(m->loop, &m->poll_op, m->fd, POLLIN);
+    begin(m, share(m));
+    return 0;
+}
+
 int baseline_portmap_open(struct loop *loop, const struct baseline_portmap_config *config,
                           struct baseline_portmap **out)
 {
@@ -281,21 +376,21 @@ int baseline_portmap_open(struct loop *loop, const struct baseline_portmap_confi
         return -ENOMEM;
     m->loop = loop;
     m->config = *config;
-    m->ask = (struct wire_portmap){.protocol = WIRE_PORTMAP_PCP,
+    m->fd = -1;
+    m->ask = (struct wire_portmap){.protocol = config->protocol == BASELINE_PORTMAP_NATPMP ? WIRE_PORTMAP_NATPMP
+                                                                                           : WIRE_PORTMAP_PCP,
                                    .transport = config->tcp ? IPPROTO_TCP : IPPROTO_UDP,
                                    .internal_port = config->port,
                                    .lifetime_s = config->lifetime_s};
     base_ep_parse_addr("0.0.0.0", &m->ask.external);
     base_ep_set_port(&m->ask.external, config->port); /* the same outside, where it is free */
-    int err = open_socket(m);
+    loop_op_init(&m->poll_op, poll_done, m);
+    loop_op_init(&m->timer, timer_done, m);
+    int err = start(m);
     if (err < 0) {
         free(m);
         return err;
     }
-    loop_op_init(&m->poll_op, poll_done, m);
-    loop_op_init(&m->timer, timer_done, m);
-    loop_poll(loop, &m->poll_op, m->fd, POLLIN);
-    begin(m, config->patience_ns / 2);
     *out = m;
     return 0;
 }
@@ -304,10 +399,13 @@ void baseline_portmap_close(struct baseline_portmap *m)
 {
     if (m->closing)
         return;
-    bool remove = !m->failed && (m->mapped || m->waiting); /* what was asked for may have been granted */
+    /* What was asked for may have been granted. */
+    bool remove = !m->failed && !m->upnp && (m->mapped || m->waiting);
     m->closing = true;
     m->waiting = false;
     m->ask.lifetime_s = 0;
+    if (m->upnp)
+        upnp_close(m->upnp);
     if (remove)
         begin(m, LINGER_NS);
     wake(m);

@@ -116,6 +116,9 @@ struct campaign_choice {
 /* Whether its peers are given a TURN server: `turnserver` has to be there. */
 bool campaign_choice_relays(const struct campaign_choice *choice);
 
+/* Whether side a asks its router for a port: one of Linux runs `miniupnpd` then. */
+bool campaign_choice_maps(const struct campaign_choice *choice);
+
 /* "tcp" or "udp"; static. */
 const char *campaign_choice_transport(const struct campaign_choice *choice);
 
@@ -658,6 +661,8 @@ const char *campaign_data_dir(void);
 void campaign_find(const char *given, char out[PATH_MAX]);
 /* The folder of this very program, where its companions are. 0, or -errno. */
 int campaign_program_dir(char out[PATH_MAX]);
+/* Whether it would be found by its name. */
+bool campaign_in_path(const char *program);
 /* mkdir -p. 0, or -errno. */
 int campaign_make_dirs(const char *path);
 

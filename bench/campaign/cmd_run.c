@@ -155,6 +155,27 @@ static int check_programs(const struct plan *p)
     return 0;
 }
 
+/* Whether the router before side a is one of Linux, that can map ports. */
+static bool needs_mapper(const struct campaign_cell *cell)
+{
+    const struct lab_profile *home = cell->nat_a->nats[0];
+    return campaign_choice_maps(cell->choice) && home && home->backend == LAB_BACKEND_NETFILTER &&
+           home->mapping != LAB_MAP_NONE;
+}
+
+static int check_mapper(const struct plan *p)
+{
+    for (size_t i = 0; i < p->n; i++) {
+        if (!needs_mapper(&p->cells[i]) || campaign_in_path(LAB_MAPPER))
+            continue;
+        base_error("technique %s: the program %s is missing, which maps ports on the lab's Linux routers: install the "
+                   "package %s",
+                   p->cells[i].choice->label, LAB_MAPPER, LAB_MAPPER_PACKAGE);
+        return -ENOENT;
+    }
+    return 0;
+}
+
 static int read_plan(struct plan *p)
 {
     const struct options *o = &p->options;
@@ -361,7 +382,8 @@ static int run_plan(struct plan *p)
     if (res < 0)
         base_error("this program's own place is not to be found: %s", strerror(-res));
     if (res < 0 || read_plan(p) < 0 || check_programs(p) < 0 || campaign_turn_check(p->cells, p->n) < 0 ||
-        make_tallies(p) < 0 || check_open_files(p) < 0 || campaign_pcap_prepare(&p->options.common.pcap) < 0)
+        check_mapper(p) < 0 || make_tallies(p) < 0 || check_open_files(p) < 0 ||
+        campaign_pcap_prepare(&p->options.common.pcap) < 0)
         return BASE_EXIT_USAGE;
     if (lab_enter(err) < 0) {
         base_error("%s", err);

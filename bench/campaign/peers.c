@@ -251,6 +251,25 @@ static int peers_end(struct worker *w)
     return 0;
 }
 
+/* ---- what side a's router offers --------------------------------------------------------------- */
+
+/* The address that it hands out: a public one, as miniupnpd will not have those for documentation. Nothing of this
+ * network leaves the lab. */
+#define MAPPED_ADDRESS "9.0.0.1"
+
+static int offer_mappings(struct worker *w)
+{
+    union base_ep outside = {0};
+    char err[LAB_ERROR_LEN];
+    /* A constant above. */
+    (void)base_ep_parse_addr(MAPPED_ADDRESS, &outside);
+    /* Behind a carrier's NAT it has none but that one's. */
+    bool carried = w->job->cell->nat_a->n > 1;
+    int res = lab_offer_mappings(w->hosts.lab, w->hosts.a, carried ? NULL : &outside, err);
+    /* What is no router of Linux maps nothing, and the record says so. */
+    return res < 0 && res != -ENOTSUP ? worker_failed(w, "no port mapping: %s", err) : 0;
+}
+
 /* ---- life ------------------------------------------------------------------------------------ */
 
 static int peers_begin(struct worker *w)
@@ -263,7 +282,9 @@ static int peers_begin(struct worker *w)
         return worker_failed(w, "%s: the path is too long", job->program_dir);
     w->s.name = "rendezvous";
     w->a.name = w->b.name = job->cell->choice->technique->program;
-    int res = start_server(w, s_path);
+    int res = campaign_choice_maps(job->cell->choice) ? offer_mappings(w) : 0;
+    if (res == 0)
+        res = start_server(w, s_path);
     if (res == 0)
         res = worker_turn_begin(w);
     if (res == 0)

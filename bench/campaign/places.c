@@ -1,5 +1,6 @@
 /* Where profiles, campaigns and the companion programs are. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -66,4 +67,18 @@ void campaign_find(const char *given, char out[PATH_MAX])
     if ((size_t)snprintf(shipped, PATH_MAX, "%s/campaigns/%s%s", campaign_data_dir(), given, end) < PATH_MAX &&
         access(shipped, F_OK) == 0)
         memcpy(out, shipped, PATH_MAX);
+}
+
+bool campaign_in_path(const char *program)
+{
+    const char *path = getenv("PATH");
+    char each[PATH_MAX];
+    while (path && *path) {
+        size_t len = strcspn(path, ":");
+        if ((size_t)snprintf(each, sizeof(each), "%.*s/%s", (int)len, path, program) < sizeof(each) &&
+            access(each, X_OK) == 0)
+            return true;
+        path += len + (path[len] == ':');
+    }
+    return false;
 }

@@ -13,6 +13,7 @@ static const char *const simopen_modes[] = {PLAIN, "auto", "none", NULL};
 static const char *const synspray_modes[] = {"hold", "reuse", "listen", "auto", "none", NULL};
 static const char *const portspray_modes[] = {"punch", "window", "random", "full", "auto", "none", NULL};
 static const char *const relay_modes[] = {"udp-send", "udp-channel", "tcp", "tcp-connect", "tcp-both", "none", NULL};
+static const char *const mapped_modes[] = {"udp", "tcp", "none", NULL};
 static const char *const no_modes[] = {NULL};
 
 static const struct campaign_technique table[] = {
@@ -25,6 +26,8 @@ static const struct campaign_technique table[] = {
     {"none", "portspray", "udp", "none", no_modes, "control: sends nothing, so nothing may connect"},
     {"relay", "relay", "udp", "udp-channel", relay_modes,
      "through a TURN server beside S (needs turnserver): what would have worked without punching"},
+    {"mapped", "mapped", "udp", "udp", mapped_modes,
+     "by a port that side a's router maps when it is asked (needs miniupnpd): what it gives without punching"},
     {"exec", "/bin/sh", "", PLAIN, no_modes, "any two commands; a section [technique LABEL] says which"},
     {NULL, NULL, NULL, NULL, NULL, NULL},
 };
@@ -224,6 +227,11 @@ const char *campaign_choice_transport(const struct campaign_choice *choice)
         return choice->exec.transport;
     /* Baselines that do both say so in the mode. */
     return strncmp(choice->mode, "tcp", 3) == 0 ? "tcp" : choice->technique->transport;
+}
+
+bool campaign_choice_maps(const struct campaign_choice *choice)
+{
+    return strcmp(choice->technique->name, "mapped") == 0 && strcmp(choice->mode, "none") != 0;
 }
 
 bool campaign_choice_relays(const struct campaign_choice *choice)

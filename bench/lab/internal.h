@@ -22,6 +22,7 @@ struct lab_router {
     int count_fd; /* nf_conntrack_count of its namespace */
     struct lab_nl ct;
     struct lab_counter base[LAB_ROUTER_COUNTERS]; /* at the last reset */
+    bool maps;                                    /* lab_offer_mappings() */
 };
 
 /* A program between a host and the internet, in a namespace of its own. Unused: both are -1. */
@@ -167,6 +168,14 @@ int lab_router_restart(struct lab_router *router);
 int lab_router_mappings(struct lab_router *router, uint64_t *out);
 /* Since it was built. 0, or -errno. */
 int lab_router_counters(struct lab_router *router, struct lab_counter out[LAB_ROUTER_COUNTERS]);
+
+/* Has nft do so, in the current namespace. 0, or -errno with err filled. */
+int lab_router_nft(const char *rules, char err[LAB_ERROR_LEN]);
+
+/* ---- mapper.c ---------------------------------------------------------------------------------- */
+
+/* The router restarts: what was mapped goes. In its namespace. 0, or -errno. */
+int lab_mapper_forget(void);
 
 /* ---- userspace.c ----------------------------------------------------------------------------- */
 

@@ -184,6 +184,17 @@ int lab_add_host(struct lab *lab, const char *name, const struct lab_profile *pr
                  const union base_ep *public_addrs, size_t n_public, const union base_ep *private_addr,
                  const struct lab_link *link, struct lab_host **out, char err[LAB_ERROR_LEN]);
 
+/*
+ * Port mapping, as home routers offer it (PCP, NAT-PMP, UPnP-IGD): Debian's miniupnpd on the host's own netfilter
+ * router, until the lab ends. It takes documentation addresses for private ones, and hands none of those out; so the
+ * router gets the further address `outside`, which it hands out instead. NULL: its own, as if it were behind another
+ * NAT. Mappings stay across lab_reset_nats(): who asked for one takes it back, or its lifetime ends.
+ * 0; -ENOTSUP, without err: the host has no such router; or -errno with err filled; -ENOENT: the program is missing.
+ */
+int lab_offer_mappings(struct lab *lab, struct lab_host *host, const union base_ep *outside, char err[LAB_ERROR_LEN]);
+#define LAB_MAPPER         "miniupnpd"
+#define LAB_MAPPER_PACKAGE "miniupnpd-nftables"
+
 /* A descriptor of the host's network namespace, owned by the lab ("nsenter --net=/proc/PID/fd/N"). */
 int lab_host_netns(const struct lab_host *host);
 /* The host's own address: behind its router, the private one. */

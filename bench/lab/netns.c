@@ -107,8 +107,7 @@ int lab_ns_tun(const char *name, int *fd)
 
 /* ---- a helper program ------------------------------------------------------------------------ */
 
-/* A file in memory that starts with `text`; or -errno. */
-static int memory_file(const char *text)
+int lab_ns_memory_file(const char *text)
 {
     int fd = memfd_create("lab", MFD_CLOEXEC);
     size_t len = strlen(text);
@@ -141,7 +140,7 @@ static int wait_status(pid_t pid)
 
 int lab_ns_run(const char *const argv[], const char *input, char *err, size_t err_len)
 {
-    int in = memory_file(input), out = memory_file("");
+    int in = lab_ns_memory_file(input), out = lab_ns_memory_file("");
     int res = in < 0 ? in : out < 0 ? out : 0;
     pid_t pid = res < 0 ? -1 : fork();
     if (pid == 0) {

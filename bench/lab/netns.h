@@ -24,6 +24,9 @@ int lab_ns_sysctl(const char *path, const char *value);
  * non-blocking. 0, or -errno. */
 int lab_ns_tun(const char *name, int *fd);
 
+/* A file in memory that has `text` and is read from its beginning; the caller's. Its descriptor, or -errno. */
+int lab_ns_memory_file(const char *text);
+
 /* Runs argv in the current namespace with `input` on stdin, and waits. 0; -ENOENT when there is no such program;
  * -EIO when it failed: err then has the first line of its stderr. */
 int lab_ns_run(const char *const argv[], const char *input, char *err, size_t err_len);

@@ -95,7 +95,7 @@ static void rules_text(const struct lab_profile *p, const union base_ep *keep, c
              p->unsolicited == LAB_UNSOLICITED_RST ? "" : "drop");
 }
 
-static int run_nft(const char *rules, char err[LAB_ERROR_LEN])
+int lab_router_nft(const char *rules, char err[LAB_ERROR_LEN])
 {
     static const char *const argv[] = {"nft", "-f", "-", NULL};
     char said[128] = "";
@@ -235,7 +235,7 @@ static int build_inside(struct lab_host *host, const union base_ep *gateway, cha
     if (res < 0)
         return res;
     rules_text(&host->profile, &host->lab->keep, rules);
-    res = run_nft(rules, err);
+    res = lab_router_nft(rules, err);
     if (res < 0)
         return res;
     res = set_conntrack(&host->profile);
@@ -314,7 +314,7 @@ int lab_router_keep(struct lab_router *router, const union base_ep *keep, char e
     int res = lab_ns_enter(router->netns, &saved);
     if (res < 0)
         return res;
-    res = run_nft(rules, err);
+    res = lab_router_nft(rules, err);
     lab_ns_leave(saved);
     return res;
 }
@@ -326,7 +326,12 @@ int lab_router_reset(struct lab_router *router)
 
 int lab_router_restart(struct lab_router *router)
 {
-    return lab_ct_flush(&router->ct, 0);
+    int saved, res = router->maps ? lab_ns_enter(router->netns, &saved) : 0;
+    if (router->maps && res == 0) {
+        res = lab_mapper_forget();
+        lab_ns_leave(saved);
+    }
+    return res == 0 ? lab_ct_flush(&router->ct, 0) : res;
 }
 
 int lab_router_mappings(struct lab_router *router, uint64_t *out)

@@ -1,7 +1,8 @@
 /*
  * The port-mapping client against a gateway that answers as told. Pins: a gateway of NAT-PMP only that is given up, or
  * told of PCP for ever; a refusal or a silence that is not told, or told twice; a mapping that is not renewed, or not
- * removed when it is closed; another's answer that is taken for ours.
+ * removed when it is closed; another's answer that is taken for ours; a removal that nobody confirms and that is taken
+ * for one. UPnP-IGD is tests/lab/mapped.bats': here only what its error codes mean.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,7 +15,7 @@
 #include <errno.h>
 #include <poll.h>
 
-#include "bench/baseline/baseline.h"
+#include "bench/baseline/upnp.h"
 #include "bench/wire/wire.h"
 
 #define MS BASE_NS_PER_MS
@@ -180,9 +181,10 @@ static void by_pcp(void **state)
     c.gateway.pcp = c.gateway.wrong_nonce = true;
     open_and_wait(&c, BASELINE_PORTMAP_MAPPED);
     outside_is(&c, "198.51.100.1:20000");
-    assert_false(c.last.natpmp);
+    assert_int_equal(c.last.protocol, BASELINE_PORTMAP_PCP);
     assert_int_equal(c.last.lifetime_s, 600);
     end(&c);
+    assert_int_equal(c.last.fate, BASELINE_PORTMAP_OK); /* of the removal */
     assert_string_equal(c.gateway.log, "MD");
 }
 
@@ -195,7 +197,7 @@ static void by_natpmp(void **state)
     c.gateway.natpmp = c.config.tcp = true;
     open_and_wait(&c, BASELINE_PORTMAP_MAPPED);
     outside_is(&c, "198.51.100.1:20000");
-    assert_true(c.last.natpmp);
+    assert_int_equal(c.last.protocol, BASELINE_PORTMAP_NATPMP);
     end(&c);
     assert_non_null(strchr(c.gateway.log, 'a'));
     assert_int_equal(c.gateway.log[strlen(c.gateway.log) - 1], 'd');
@@ -211,7 +213,7 @@ static void by_natpmp_after_silence(void **state)
     c.gateway.pcp = c.gateway.mute_pcp = c.gateway.natpmp = true;
     c.config.patience_ns = 400 * MS;
     open_and_wait(&c, BASELINE_PORTMAP_MAPPED);
-    assert_true(c.last.natpmp);
+    assert_int_equal(c.last.protocol, BASELINE_PORTMAP_NATPMP);
     assert_int_equal(c.gateway.log[0], 'M');
     end(&c);
 }
@@ -249,11 +251,13 @@ static void silence_and_nobody(void **state)
     (void)state;
     struct client c;
     begin(&c);
+    c.config.protocol = BASELINE_PORTMAP_PCP;
     c.config.patience_ns = 200 * MS;
     open_and_wait(&c, BASELINE_PORTMAP_FAILED);
     assert_int_equal(c.last.fate, BASELINE_PORTMAP_NO_ANSWER);
     end(&c);
     begin(&c);
+    c.config.protocol = BASELINE_PORTMAP_NATPMP;
     base_ep_set_port(&c.config.gateway, 1); /* nobody's, below what the kernel gives away */
     open_and_wait(&c, BASELINE_PORTMAP_FAILED);
     assert_int_equal(c.last.fate, BASELINE_PORTMAP_UNREACHABLE);
@@ -295,6 +299,53 @@ static void closed_at_once(void **state)
     assert_int_equal(c.told[BASELINE_PORTMAP_MAPPED], 0);
 }
 
+/* One protocol, and no other. */
+static void only_one(void **state)
+{
+    (void)state;
+    struct client c;
+    begin(&c);
+    c.gateway.natpmp = true;
+    c.config.protocol = BASELINE_PORTMAP_PCP;
+    open_and_wait(&c, BASELINE_PORTMAP_FAILED);
+    assert_int_equal(c.last.fate, BASELINE_PORTMAP_UNREACHABLE);
+    assert_int_equal(c.last.code, WIRE_PORTMAP_UNSUPP_VERSION);
+    end(&c);
+    assert_string_equal(c.gateway.log, "");
+    begin(&c);
+    c.gateway.pcp = c.gateway.natpmp = true;
+    c.config.protocol = BASELINE_PORTMAP_NATPMP;
+    open_and_wait(&c, BASELINE_PORTMAP_MAPPED);
+    end(&c);
+    assert_null(strpbrk(c.gateway.log, "MD"));
+}
+
+static void vanished_in_the_end(void **state)
+{
+    (void)state;
+    struct client c;
+    begin(&c);
+    c.gateway.pcp = true;
+    open_and_wait(&c, BASELINE_PORTMAP_MAPPED);
+    c.gateway.mute_pcp = true;
+    end(&c);
+    assert_int_equal(c.last.fate, BASELINE_PORTMAP_NO_ANSWER);
+    assert_int_equal(c.told[BASELINE_PORTMAP_FAILED], 0);
+}
+
+static void upnp_codes(void **state)
+{
+    (void)state;
+    assert_int_equal(upnp_fate_of(0), BASELINE_PORTMAP_OK);
+    assert_int_equal(upnp_fate_of(606), BASELINE_PORTMAP_REFUSED);
+    assert_int_equal(upnp_fate_of(718), BASELINE_PORTMAP_RESOURCES);
+    assert_int_equal(upnp_fate_of(728), BASELINE_PORTMAP_RESOURCES);
+    assert_int_equal(upnp_fate_of(501), BASELINE_PORTMAP_PROTOCOL);
+    assert_int_equal(upnp_fate_of(-3), BASELINE_PORTMAP_NO_ANSWER);
+    assert_int_equal(upnp_fate_of(-4), BASELINE_PORTMAP_PROTOCOL);
+    assert_string_equal(baseline_portmap_protocol_name(BASELINE_PORTMAP_UPNP), "upnp");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -305,6 +356,9 @@ int main(void)
         cmocka_unit_test(silence_and_nobody),
         cmocka_unit_test(renewals),
         cmocka_unit_test(closed_at_once),
+        cmocka_unit_test(only_one),
+        cmocka_unit_test(vanished_in_the_end),
+        cmocka_unit_test(upnp_codes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
