@@ -130,9 +130,8 @@ static int start(struct lab *lab, struct lab_host *host, int config, char err[LA
         close(pidfd);
         res = wait_ready(ends[0], said);
         if (res < 0)
-            snprintf(err, LAB_ERROR_LEN, "host %s: %s %s: %.120s (is it that of the package %s?)", host->name,
-                     LAB_MAPPER, res == -ECHILD ? "ended at once" : "does not come up", last_line(said),
-                     LAB_MAPPER_PACKAGE);
+            snprintf(err, LAB_ERROR_LEN, "host %s: " LAB_MAPPER " %s: %.80s (is it " LAB_MAPPER_PACKAGE "'s?)",
+                     host->name, res == -ECHILD ? "ended at once" : "does not come up", last_line(said));
     }
     close(ends[0]);
     return res;
