@@ -67,6 +67,11 @@ bool report_is_udp(const struct report_cell *c)
     return strcmp(c->transport, "udp") == 0;
 }
 
+const char *report_transport(const struct report_cell *c)
+{
+    return report_is_tcp(c) ? "TCP" : report_is_udp(c) ? "UDP" : "?";
+}
+
 void report_place(const struct report_set *set, const struct report_cell *cell, char *out, size_t cap)
 {
     if (set->n_runs > 1)

@@ -40,15 +40,22 @@ static int by_size(const void *x, const void *y)
 
 #define FOREST_ROWS 40
 
-/* Of two techniques, for people and for a file's name. */
-static void name_pair(const struct report_writer *w, const struct report_pairing *p, const char *between, char *out,
-                      size_t cap)
+/* The place of a pairing, behind `between`; nothing where all have the same one. */
+static void name_place(const struct report_writer *w, const struct report_pairing *p, const char *between, char *out,
+                       size_t cap)
 {
-    char place[256] = "";
-    bool file = *between == '-';
-    if (!w->figures->same_link)
-        report_place(w->set, p->tcp, place, sizeof(place));
-    snprintf(out, cap, "%s%s%s%s%s", p->tcp->label, between, p->udp->label, !*place ? "" : file ? "-" : ", ", place);
+    char place[256];
+    report_place(w->set, p->tcp, place, sizeof(place));
+    snprintf(out, cap, "%s%s", w->figures->same_link ? "" : between, w->figures->same_link ? "" : place);
+}
+
+static void title_pair(const struct report_writer *w, const struct report_pairing *p, char *out, size_t cap)
+{
+    char text[512], place[264];
+    name_place(w, p, ", ", place, sizeof(place));
+    snprintf(text, sizeof(text), "%s, %s, minus %s, %s%s", p->tcp->label, report_transport(p->tcp), p->udp->label,
+             report_transport(p->udp), place);
+    report_plain(text, 90, out, cap);
 }
 
 static void put_row_names(struct report_writer *w, const struct report_difference *list, size_t rows, int *left)
@@ -92,22 +99,30 @@ static void forest(struct report_writer *w, const char *what, const char *title,
 static int compare_pair(struct report_writer *w, const struct report_pairings *all, const struct report_pairing *p,
                         struct report_difference *list)
 {
-    char what[512], text[512], title[512], caption[512];
+    char what[512], place[264], title[512], caption[512];
     size_t n = differences(w->set, p->tcp, p->udp, list);
     int res = report_adjust(list, n);
     if (res < 0 || !n)
         return res;
     struct report_counts k = report_count(list, n);
-    name_pair(w, p, " minus ", text, sizeof(text));
-    report_plain(text, 90, title, sizeof(title));
-    name_pair(w, p, "-", what, sizeof(what));
-    snprintf(caption, sizeof(caption),
-             "Success of %.200s, percentage points. TCP better in %zu of %zu NAT pairs, UDP in %zu (95 %% intervals "
-             "that exclude 0); framed: differs also after Holm's adjustment (%zu)",
-             title, k.above, k.n, k.below, k.holm);
-    if (n >= MAP_PAIRS)
+    title_pair(w, p, title, sizeof(title));
+    name_place(w, p, "-", place, sizeof(place));
+    snprintf(what, sizeof(what), "%s-%s%s", p->tcp->label, p->udp->label, place);
+    snprintf(
+        caption, sizeof(caption),
+        "Success of %.200s: percentage points. Of %zu NAT pairs the first is better in %zu and the second in %zu "
+        "(95 %% intervals that exclude 0; without any difference up to %.0f would by chance). Framed: differs also "
+        "after Holm's adjustment (%zu; %zu after Benjamini and Hochberg's)",
+        title, k.n, k.above, k.below, 0.05 * (double)k.n, k.holm, k.bh);
+    size_t map = w->figures->n;
+    bool both = n >= MAP_PAIRS && map + 2 <= REPORT_MAX_FIGURES;
+    if (both)
         report_plot_difference(w, p->tcp, all->n == 1 ? "" : what, title, caption, list, n);
     forest(w, what, title, &k, list, n);
+    if (both && w->figures->n == map + 2) {
+        w->figures->list[map].pair = 1;
+        w->figures->list[map + 1].pair = 2;
+    }
     return 0;
 }
 

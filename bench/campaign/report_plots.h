@@ -18,6 +18,7 @@ bool report_same_pair_place(const struct report_cell *a, const struct report_cel
 bool report_is_technique(const struct report_cell *c); /* no control */
 bool report_is_tcp(const struct report_cell *c);
 bool report_is_udp(const struct report_cell *c);
+const char *report_transport(const struct report_cell *c); /* "TCP", "UDP" or "?" */
 
 typedef bool report_same_fn(const struct report_cell *a, const struct report_cell *b);
 

@@ -6,11 +6,14 @@
 
 #include "bench/campaign/report_plots.h"
 
-/* What a field shows: false = nothing. The value is on the palette's scale; dark: light letters on it. */
+/* Decides the colour of a field's letters. */
+enum { GROUND_LIGHT, GROUND_DARK, GROUND_EVEN };
+
+/* What a field shows: false = nothing. The value is on the palette's scale. */
 struct field {
     double value;
     char text[8];
-    bool dark;
+    int ground;  /* GROUND_... */
     bool marked; /* with a frame */
 };
 typedef bool field_fn(struct report_cell *cell, const void *user, struct field *out);
@@ -45,7 +48,7 @@ static void put_fields(struct report_writer *w, const struct heat *h, const stru
             continue;
         size_t y = report_name(a, c->nat_a), x = report_name(b, c->nat_b);
         if (h->field(c, h->user, &f))
-            fprintf(w->data, "%zu\t%zu\t%.4f\t%s\t%d\t%d\n", x, y, f.value, f.text, f.dark, f.marked);
+            fprintf(w->data, "%zu\t%zu\t%.4f\t%s\t%d\t%d\n", x, y, f.value, f.text, f.ground, f.marked);
     }
     /* A block without a row would be no block. */
     fputs("-9\t-9\t0\t\t0\t0\n", w->data);
@@ -98,7 +101,7 @@ static bool success_field(struct report_cell *c, const void *user, struct field 
     if (!c->n)
         return false;
     out->value = 100 * (double)c->ok / (double)c->n;
-    out->dark = out->value < 55;
+    out->ground = out->value < 55 ? GROUND_DARK : GROUND_LIGHT;
     report_percent(c->ok, c->n, out->text);
     return true;
 }
@@ -126,7 +129,8 @@ static bool median_field(struct report_cell *c, const void *user, struct field *
         return false;
     out->value = (double)record_quantile(c->connect_ns, c->n_connect, 0.5) / 1e6;
     /* Slow is dark. */
-    out->dark = log(out->value / s->lo) > 0.45 * log(s->hi / s->lo);
+    bool slow = log(out->value / s->lo) > 0.45 * log(s->hi / s->lo);
+    out->ground = slow ? GROUND_DARK : GROUND_LIGHT;
     report_ms(out->value, out->text);
     return true;
 }
@@ -220,10 +224,11 @@ static bool difference_field(struct report_cell *c, const void *user, struct fie
     if (!found || isnan(found->diff))
         return false;
     out->value = 100 * found->diff;
-    out->dark = fabs(out->value) > 60;
+    bool even = fabs(out->value) < 0.5;
+    out->ground = even ? GROUND_EVEN : fabs(out->value) > 60 ? GROUND_DARK : GROUND_LIGHT;
     out->marked = found->p_holm <= REPORT_ALPHA;
     /* No "-0". */
-    snprintf(out->text, sizeof(out->text), fabs(out->value) < 0.5 ? "0" : "%+.0f", out->value);
+    snprintf(out->text, sizeof(out->text), even ? "0" : "%+.0f", out->value);
     return true;
 }
 

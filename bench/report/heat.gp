@@ -1,4 +1,4 @@
-# NAT a down and NAT b across. Blocks: cells (x, y, value, text, dark ground, framed), names across, names down.
+# NAT a down and NAT b across. Blocks: cells (x, y, value, text, ground: 0 light, 1 dark, 2 light and nothing to see; framed), names across, names down.
 # The caller also sets: kind (success: percent; ms: a time; points: a difference in percentage points), lo, hi (of the
 # scale), cols, rows, bar (whether there is room for a scale), text (px), left, bottom (px), title.
 load "common.gp"
@@ -25,11 +25,15 @@ numbers = sprintf(",%d", text)
 set xtics rotate by 90 right scale 0 font names
 set ytics scale 0 font names
 unset grid
-set title title font ",13"
+set title title font ",13" offset 0, -0.5
+# Which side is which, in the corner that the names leave.
+set label 1 "down: NAT a" at screen 6.0 / wd, screen 24.0 / ht left font ",10" textcolor rgb "#808080"
+set label 2 "across: NAT b" at screen 6.0 / wd, screen 10.0 / ht left font ",10" textcolor rgb "#808080"
 if (bar) set colorbox user origin screen 1 - 52.0 / wd, screen 1.0 * bottom / ht size screen 10.0 / wd, screen 1 - (bottom + 34.0) / ht
 if (!bar) unset colorbox
 set style fill solid 1 border lc rgb "#ffffff"
-ink(dark) = dark > 0.5 ? 0xfefefe : 0x010101
+# On light ground, on dark ground, and what is nothing.
+ink(dark) = dark > 1.5 ? 0x8a8a8a : dark > 0.5 ? 0xfefefe : 0x010101
 plot data index 1 using 1:(0):(""):xtic(2) with labels notitle, \
     data index 2 using (0):1:(""):ytic(2) with labels notitle, \
     data index 0 using 1:2:(0.5):(0.5):3 with boxxyerror fillcolor palette notitle, \
