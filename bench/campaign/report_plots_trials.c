@@ -70,7 +70,7 @@ static int put_rows(struct report_writer *w, const struct report_kinds *k, bool 
 static void bars(struct report_writer *w, const struct report_kinds *k, report_same_fn *same, bool pairs)
 {
     struct bar *list = calloc(k->n + 1, sizeof(*list));
-    size_t n = w->set->n_reasons + 1, keyrows = (n + 2) / 3;
+    size_t n = w->set->n_reasons + 1, keyrows = (n + 1) / 2;
     if (!list)
         w->error = -ENOMEM;
     if (!list || !report_plot_begin(w, REPORT_FAILURES, "failures.gp", pairs ? "failures-cells" : "failures", "")) {

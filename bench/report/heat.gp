@@ -37,5 +37,5 @@ ink(dark) = dark > 1.5 ? 0x8a8a8a : dark > 0.5 ? 0xfefefe : 0x010101
 plot data index 1 using 1:(0):(""):xtic(2) with labels notitle, \
     data index 2 using (0):1:(""):ytic(2) with labels notitle, \
     data index 0 using 1:2:(0.5):(0.5):3 with boxxyerror fillcolor palette notitle, \
-    data index 0 using ($6 > 0.5 ? $1 : NaN):2:(0.46):(0.44) with boxxyerror fillstyle empty border lc rgb "#010101" lw 1.6 notitle, \
+    data index 0 using ($6 > 0.5 ? $1 : NaN):2:(0.46):(0.44) with boxxyerror fillstyle empty lc rgb "#010101" lw 1.8 notitle, \
     data index 0 using 1:2:4:(ink($5)) with labels font numbers tc rgb variable notitle
