@@ -2,7 +2,8 @@
 # needs: root
 # --quality over links of a known rate and delay. Pins: a round trip under what light allows, a throughput above what the
 # link or the cap lets through or far below it, a loss that is not one, a measurement that ends no trial, or counts as
-# time to connect; a report without it.
+# time to connect; a report without it; a pipe that gets what was measured
+# with.
 #
 # What is asserted is the link's, with room for a machine that is busy.
 
@@ -82,4 +83,60 @@ EOF
     run -0 "$BIN/bench" run "$DIR/c.ini" --out "$DIR/out"
     all '.outcome == "ok" and ([.nats[].restarts // 0] | add) == 1 and (.a.quality | (.why == "no_result" or .why == "path_lost")
         and .up_bps == null and .down_bps == null)'
+}
+
+@test "a relayed path beside the direct one, same pair, same link: one more host on the way" {
+    command -v turnserver >/dev/null || skip "coturn is not installed: sudo make deps-relay"
+    cat >"$DIR/c.ini" <<EOF
+[campaign]
+name = t
+seed = 3
+trials = 1
+warmup = 0
+timeout = 15s
+parallel = 3
+nats = linux-strict
+techniques = udp, relay-udp, relay-tcp
+[technique udp]
+use = portspray:punch
+options = --quality 500ms
+[technique relay-udp]
+use = relay:udp-channel
+options = --quality 500ms
+[technique relay-tcp]
+use = relay:tcp
+options = --quality 500ms
+[link]
+rtt = 20ms
+rate = 8mbit
+EOF
+    run -0 "$BIN/bench" run "$DIR/c.ini" --out "$DIR/out"
+    all '.outcome == "ok" and .path == (if .technique == "relay" then "relay" else "direct" end)'
+    all '.a.quality | .rtt_min_ns >= 20e6 and .up_bps <= 8e6 and .down_bps <= 8e6 and .up_bps >= 5e5 and .down_bps >= 5e5'
+    all '.technique != "relay" or .a.quality.rtt_min_ns >= 40e6'
+}
+
+# ends PROGRAM A-OPTIONS: two peers on loopback, what they wrote in a and b.
+ends() {
+    local program=$1 b
+    shift
+    echo from-b | timeout 30 "$BIN/$program" --server "127.0.0.1:$PORT" --session "$program" --role b --pipe >"$DIR/b" 2>/dev/null 3>&- &
+    b=$!
+    echo from-a | timeout 30 "$BIN/$program" --server "127.0.0.1:$PORT" --session "$program" --role a --pipe --quality 50ms "$@" >"$DIR/a" 2>"$DIR/a.err" 3>&-
+    wait "$b"
+}
+
+@test "a pipe begins where the measurement has ended; it comes after a held silence" {
+    PORT=$(free_port)
+    "$BIN/rendezvous" --listen "127.0.0.1:$PORT" --record "$DIR/record" 2>"$DIR/s.err" 3>&- &
+    local server=$!
+    wait_for grep -q ready "$DIR/s.err"
+    for program in simopen portspray; do
+        ends "$program" --hold-for 100ms --timeout 20s
+        [ "$(cat "$DIR/a")" = from-b ]
+        [ "$(cat "$DIR/b")" = from-a ]
+    done
+    kill "$server"
+    jq -e -s 'length == 2 and all(.[]; .outcome == "ok" and .a.hold_alive and .a.quality.up_bps > 0 and .a.quality.down_bps > 0)' \
+        "$DIR/record/trials.jsonl"
 }
