@@ -157,7 +157,7 @@ struct record_view {
     double predicted_p; /* NAN = none */
     bool measured;      /* it has a quality, if only to say what is missing */
     struct record_quality quality;
-    char step[12];      /* mode auto: the step that succeeded; "" = none, or not told */
+    char step[12]; /* mode auto: the step that succeeded; "" = none, or not told */
 };
 
 /* Reads one line of trials.jsonl. 0; -EBADMSG for what is not a trial record; -EPROTONOSUPPORT for a newer schema. */
