@@ -37,7 +37,8 @@ struct asked {
 struct search {
     struct asked *prober;
     const struct predict_caps *caps;
-    struct predict_candidate *candidates;
+    struct predict_candidate *candidates; /* room for max_holes, and of the sums for all options */
+    double *sums;
     struct option options[MOST_GRID];
     unsigned n, max_holes;
     double want;
@@ -112,8 +113,8 @@ static int look_at(struct search *s, struct option *o, unsigned probes)
 {
     struct predict_model *m = model_of(s->prober, probes);
     double sum = 0;
-    *o = (struct option){.m = probes, .sum = malloc(s->max_holes * sizeof(double))};
-    if (!m || !o->sum)
+    *o = (struct option){.m = probes, .sum = s->sums + (size_t)(o - s->options) * s->max_holes};
+    if (!m)
         return -ENOMEM;
     if (!s->plain)
         o->n = predict_rank(m, s->candidates, s->max_holes, NULL);
@@ -256,11 +257,12 @@ static int plan_search(struct asked *opener, struct asked *prober, const struct 
     if (known && known->filtering.value == PREDICT_FILTERING_LAST)
         s.max_holes = 1;
     s.candidates = malloc(s.max_holes * sizeof(*s.candidates));
+    /* What no option comes to is never touched. */
+    s.sums = malloc(MOST_GRID * s.max_holes * sizeof(*s.sums));
     s.want = opener_p > 0 && caps->target / opener_p <= MOST_WANTED ? caps->target / opener_p : caps->target;
-    int err = s.candidates ? search_grid(&s, out) : -ENOMEM;
+    int err = s.candidates && s.sums ? search_grid(&s, out) : -ENOMEM;
     out->p *= opener_p;
-    for (unsigned i = 0; i < s.n; i++)
-        free(s.options[i].sum);
+    free(s.sums);
     free(s.candidates);
     return err;
 }
