@@ -33,10 +33,18 @@ struct attempt {
     bool handed_over; /* the chassis has its connection: not tried again unless it is lost */
 };
 
+/* One for each family that the trial has. */
+struct listener {
+    struct simopen *owner;
+    int fd;
+    struct loop_op op;
+};
+static const sa_family_t families[] = {AF_INET, AF_INET6};
+#define FAMILIES BASE_ARRAY_LEN(families)
+
 struct simopen {
     struct peer_trial *trial;
-    int listen_fd;
-    struct loop_op accept_op;
+    struct listener listeners[FAMILIES];
     struct attempt attempts[MAX_ATTEMPTS];
     size_t n;
     bool stopping; /* nothing new is started */
@@ -48,8 +56,11 @@ static void try_connect(struct attempt *a);
 
 static void maybe_closed(struct simopen *s)
 {
-    if (!s->closing || s->closed || s->accept_op.pending)
+    if (!s->closing || s->closed)
         return;
+    for (size_t i = 0; i < FAMILIES; i++)
+        if (s->listeners[i].op.pending)
+            return;
     for (size_t i = 0; i < s->n; i++)
         if (s->attempts[i].connect_op.pending || s->attempts[i].timer.pending)
             return;
@@ -133,10 +144,11 @@ static void try_connect(struct attempt *a)
     struct simopen *s = a->owner;
     if (s->stopping || a->handed_over || a->connect_op.pending || peer_trial_over(s->trial))
         return;
-    a->fd = peer_tcp_socket(s->trial);
+    a->fd = peer_tcp_socket_of(s->trial, a->to.sa.sa_family);
     if (a->fd < 0) {
         count_failure(s, a->fd);
-        set_timer(a, BUSY_NS);
+        if (a->fd != -EAFNOSUPPORT)
+            set_timer(a, BUSY_NS);
         return;
     }
     peer_trial_count(s->trial, "holes", 1);
@@ -164,7 +176,8 @@ static void timer_done(struct loop_op *op, int res)
 
 static void accept_done(struct loop_op *op, int res)
 {
-    struct simopen *s = op->owner;
+    struct listener *l = op->owner;
+    struct simopen *s = l->owner;
     union base_ep remote = {0};
     socklen_t len = sizeof(remote);
     if (res >= 0 && (s->stopping || getpeername(res, &remote.sa, &len) < 0)) {
@@ -174,17 +187,21 @@ static void accept_done(struct loop_op *op, int res)
         peer_tcp_offer(s->trial, res, &remote);
     }
     if (!s->stopping)
-        loop_accept(peer_trial_loop(s->trial), op, s->listen_fd);
+        loop_accept(peer_trial_loop(s->trial), op, l->fd);
     maybe_closed(s);
 }
 
-static int open_listener(struct simopen *s)
+static int open_listeners(struct simopen *s)
 {
-    int fd = peer_tcp_listener(s->trial, BACKLOG);
-    if (fd < 0)
-        return fd;
-    s->listen_fd = fd;
-    loop_accept(peer_trial_loop(s->trial), &s->accept_op, fd);
+    for (size_t i = 0; i < FAMILIES; i++) {
+        struct listener *l = &s->listeners[i];
+        if (!peer_trial_has_family(s->trial, families[i]))
+            continue;
+        l->fd = peer_tcp_listener_of(s->trial, families[i], BACKLOG);
+        if (l->fd < 0)
+            return l->fd;
+        loop_accept(peer_trial_loop(s->trial), &l->op, l->fd);
+    }
     return 0;
 }
 
@@ -195,16 +212,18 @@ static int simopen_open(struct peer_trial *t)
     struct simopen *s = peer_trial_state(t);
     const struct peer_candidates *c = peer_trial_candidates(t);
     s->trial = t;
-    s->listen_fd = -1;
     s->n = c->n < MAX_ATTEMPTS ? c->n : MAX_ATTEMPTS;
-    loop_op_init(&s->accept_op, accept_done, s);
+    for (size_t i = 0; i < FAMILIES; i++) {
+        s->listeners[i] = (struct listener){.owner = s, .fd = -1};
+        loop_op_init(&s->listeners[i].op, accept_done, &s->listeners[i]);
+    }
     for (size_t i = 0; i < s->n; i++) {
         struct attempt *a = &s->attempts[i];
         *a = (struct attempt){.owner = s, .to = c->list[i].ep, .fd = -1};
         loop_op_init(&a->connect_op, connect_done, a);
         loop_op_init(&a->timer, timer_done, a);
     }
-    return open_listener(s);
+    return open_listeners(s);
 }
 
 static void simopen_go(struct peer_trial *t)
@@ -225,10 +244,12 @@ static void stop(struct simopen *s)
     if (s->stopping)
         return;
     s->stopping = true;
-    loop_cancel(peer_trial_loop(s->trial), &s->accept_op);
-    if (s->listen_fd >= 0)
-        close(s->listen_fd); /* whoever waits in its backlog is reset */
-    s->listen_fd = -1;
+    for (size_t i = 0; i < FAMILIES; i++) {
+        loop_cancel(peer_trial_loop(s->trial), &s->listeners[i].op);
+        if (s->listeners[i].fd >= 0)
+            close(s->listeners[i].fd); /* whoever waits in its backlog is reset */
+        s->listeners[i].fd = -1;
+    }
     for (size_t i = 0; i < s->n; i++) {
         loop_cancel(peer_trial_loop(s->trial), &s->attempts[i].connect_op);
         loop_cancel(peer_trial_loop(s->trial), &s->attempts[i].timer);
@@ -271,6 +292,7 @@ const struct peer_technique simopen_technique = {
            "it takes, why it fails.",
     .transport = PEER_TCP,
     .modes = modes,
+    .dual_modes = modes,
     .plan = simopen_plan,
     .state_size = sizeof(struct simopen),
     .open = simopen_open,

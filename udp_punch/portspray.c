@@ -236,6 +236,7 @@ static void portspray_close(struct peer_trial *t)
 }
 
 static const char *const modes[] = {"punch", "window", "random", "full", "auto", NULL};
+static const char *const dual_modes[] = {"punch", "auto", NULL};
 static const char *const sweeps[] = {"outward", "scan", "random", NULL};
 static const char *const auto_word[] = {"auto", NULL};
 static const char *const same_word[] = {"same", NULL};
@@ -303,6 +304,7 @@ const struct peer_technique portspray_technique = {
            "fails.",
     .transport = PEER_UDP,
     .modes = modes,
+    .dual_modes = dual_modes,
     .options = options,
     .n_options = BASE_ARRAY_LEN(options),
     .plan = portspray_plan,

@@ -303,6 +303,24 @@ static int plan_search(const struct deciding *d)
     return out->predicted_p < PEER_AUTO_HOPELESS ? give_up(d, out->predicted_p) : 0;
 }
 
+static bool has_other_family(const struct evidence *e)
+{
+    for (size_t i = 0; i < e->facts->n_private; i++)
+        if (e->facts->private_eps[i].sa.sa_family != e->at[0].sa.sa_family)
+            return true;
+    return false;
+}
+
+/* Where both have addresses of the other family, which nobody asked S about, a punch there may do. */
+static int plan_other_family(const struct deciding *d)
+{
+    if (!has_other_family(&d->side[0]) || !has_other_family(&d->side[1]))
+        return 0;
+    d->out->infeasible = false;
+    consider(d, PEER_STEP_PUNCH, PEER_STEP_TRIED);
+    return plan_registered(d, PEER_STRATEGY_PUNCH, NAN);
+}
+
 /* Case (4) of topology three: what is there to predict, and is it worth a packet? */
 static int consider_search(const struct deciding *d)
 {
@@ -313,11 +331,8 @@ static int consider_search(const struct deciding *d)
         return err;
     if (s != PEER_STRATEGY_PREDICTED && s != PEER_STRATEGY_MEET)
         consider(d, PEER_STEP_PREDICTED, narrow ? PEER_STEP_HOPELESS : PEER_STEP_NOT_PREDICTABLE);
-    if (s == PEER_STRATEGY_INFEASIBLE)
-        consider(d, PEER_STEP_RANDOM, PEER_STEP_HOPELESS);
-    else
-        consider(d, peer_step_of(s), PEER_STEP_TRIED);
-    return 0;
+    consider(d, peer_step_of(s), s == PEER_STRATEGY_INFEASIBLE ? PEER_STEP_HOPELESS : PEER_STEP_TRIED);
+    return s == PEER_STRATEGY_INFEASIBLE ? plan_other_family(d) : 0;
 }
 
 /* ---- the order ------------------------------------------------------------------------------- */

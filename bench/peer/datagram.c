@@ -1,6 +1,7 @@
 /*
- * UDP sockets: the registered one, and the further ones of a prober, whose ports the kernel chooses. STUN answers go to
- * the sampler, path messages to their paths. A path is of one socket and one remote endpoint.
+ * UDP sockets: the registered one (in both families where those are raced), and the further ones of a prober, whose
+ * ports the kernel chooses. STUN answers go to the sampler, path messages to their paths. A path is of one socket and
+ * one remote endpoint.
  */
 #include <errno.h>
 #include <poll.h>
@@ -34,11 +35,11 @@ struct peer_socket {
 
 struct peer_datagrams {
     struct peer_trial *trial;
-    struct peer_socket registered;
+    struct peer_socket registered, other; /* the registered port in S's family, and in the other one */
     struct peer_socket **extra;
     unsigned n_extra;
     int epoll_fd; /* of the extra ones; -1 = none */
-    struct loop_op poll_op, epoll_op;
+    struct loop_op poll_op, other_op, epoll_op;
     bool closing;
     size_t n_paths, next_tick;
     uint64_t heartbeat_ns, last_heartbeat_ns;
@@ -176,7 +177,11 @@ int peer_udp_probe_many(struct peer_trial *t, unsigned socket, const union base_
 
 int peer_udp_probe(struct peer_trial *t, const union base_ep *to)
 {
-    struct peer_socket *socket = &t->datagrams->registered;
+    struct peer_datagrams *d = t->datagrams;
+    bool other = to->sa.sa_family != t->peer->config.server.sa.sa_family;
+    struct peer_socket *socket = other ? &d->other : &d->registered;
+    if (socket->fd < 0)
+        return -EAFNOSUPPORT;
     struct peer_path *path = find_path(socket, to);
     if (path) {
         send_message(path, 0);
@@ -288,7 +293,7 @@ static void receive(struct peer_socket *socket, int limit)
 static void maybe_free(struct peer_datagrams *d)
 {
     struct peer_trial *t = d->trial;
-    if (!d->closing || d->poll_op.pending || d->epoll_op.pending)
+    if (!d->closing || d->poll_op.pending || d->other_op.pending || d->epoll_op.pending)
         return;
     for (unsigned i = 0; i < d->n_extra; i++) {
         if (d->extra[i]->fd >= 0)
@@ -299,6 +304,8 @@ static void maybe_free(struct peer_datagrams *d)
     if (d->epoll_fd >= 0)
         close(d->epoll_fd);
     close(d->registered.fd);
+    if (d->other.fd >= 0)
+        close(d->other.fd);
     t->datagrams = NULL;
     free(d);
     peer_trial_release(t);
@@ -311,6 +318,16 @@ static void poll_done(struct loop_op *op, int res)
         receive(&d->registered, BATCH);
     if (!d->closing)
         loop_poll(d->trial->peer->loop, op, d->registered.fd, POLLIN);
+    maybe_free(d);
+}
+
+static void other_done(struct loop_op *op, int res)
+{
+    struct peer_datagrams *d = op->owner;
+    if (res > 0)
+        receive(&d->other, BATCH);
+    if (!d->closing)
+        loop_poll(d->trial->peer->loop, op, d->other.fd, POLLIN);
     maybe_free(d);
 }
 
@@ -371,15 +388,17 @@ void peer_datagrams_tick(struct peer_trial *t)
 /* ---- life ------------------------------------------------------------------------------------ */
 
 /* port 0: the kernel's choice. */
-static int socket_open(struct peer_datagrams *d, struct peer_socket *socket_out, uint16_t port)
+static int socket_open(struct peer_socket *socket_out, sa_family_t family, uint16_t port)
 {
     union base_ep any = {0};
-    int room = RECEIVE_BUFFER;
-    any.sa.sa_family = d->trial->peer->config.server.sa.sa_family;
+    int room = RECEIVE_BUFFER, on = 1;
+    any.sa.sa_family = family;
     base_ep_set_port(&any, port);
-    int fd = socket(any.sa.sa_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int fd = socket(family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return -errno;
+    if (family == AF_INET6)
+        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
     if (bind(fd, &any.sa, base_ep_len(&any)) < 0) {
         int err = -errno;
         close(fd);
@@ -391,22 +410,36 @@ static int socket_open(struct peer_datagrams *d, struct peer_socket *socket_out,
     return 0;
 }
 
+/* The registered port, in both families where those are raced. Without the other one, but for its port being taken, the
+ * trial goes on. */
+static int open_registered(struct peer_datagrams *d, uint16_t port)
+{
+    struct peer_trial *t = d->trial;
+    d->epoll_fd = d->other.fd = -1;
+    d->registered.datagrams = d->other.datagrams = d;
+    int err = base_random_bytes(&d->registered.path_id, sizeof(d->registered.path_id));
+    if (err < 0)
+        return err;
+    d->other.path_id = d->registered.path_id - 1;
+    err = socket_open(&d->registered, t->peer->config.server.sa.sa_family, port);
+    if (err < 0 || t->other == AF_UNSPEC)
+        return err;
+    err = socket_open(&d->other, t->other, port);
+    if (err == -EADDRINUSE)
+        close(d->registered.fd);
+    else if (err < 0)
+        t->other = AF_UNSPEC;
+    return err == -EADDRINUSE ? err : 0;
+}
+
 int peer_datagrams_open(struct peer_trial *t, uint16_t port)
 {
     struct peer_datagrams *d = calloc(1, sizeof(*d));
     if (!d)
         return -ENOMEM;
     d->trial = t;
-    d->epoll_fd = -1;
-    d->registered.datagrams = d;
-    int err = socket_open(d, &d->registered, port);
+    int err = open_registered(d, port);
     if (err < 0) {
-        free(d);
-        return err;
-    }
-    err = base_random_bytes(&d->registered.path_id, sizeof(d->registered.path_id));
-    if (err < 0) {
-        close(d->registered.fd);
         free(d);
         return err;
     }
@@ -414,8 +447,11 @@ int peer_datagrams_open(struct peer_trial *t, uint16_t port)
     d->heartbeat_ns = peer_options_find(o, "keepalive") ? peer_option_u64(o, "keepalive") : 0;
     d->last_heartbeat_ns = base_now_ns();
     loop_op_init(&d->poll_op, poll_done, d);
+    loop_op_init(&d->other_op, other_done, d);
     loop_op_init(&d->epoll_op, epoll_done, d);
     loop_poll(t->peer->loop, &d->poll_op, d->registered.fd, POLLIN);
+    if (d->other.fd >= 0)
+        loop_poll(t->peer->loop, &d->other_op, d->other.fd, POLLIN);
     t->datagrams = d;
     peer_trial_hold(t);
     return 0;
@@ -459,7 +495,7 @@ int peer_udp_socket(struct peer_trial *t)
         return err ? err : -ENOMEM;
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = s};
     s->datagrams = d;
-    err = socket_open(d, s, 0);
+    err = socket_open(s, d->trial->peer->config.server.sa.sa_family, 0);
     if (err < 0) {
         free(s);
         return err;
@@ -498,6 +534,7 @@ void peer_datagrams_close(struct peer_trial *t)
         return;
     d->closing = true;
     loop_cancel(t->peer->loop, &d->poll_op);
+    loop_cancel(t->peer->loop, &d->other_op);
     loop_cancel(t->peer->loop, &d->epoll_op);
     while (t->paths) {
         struct peer_path *p = t->paths;

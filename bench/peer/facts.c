@@ -316,7 +316,33 @@ bool peer_facts_share_address(const struct peer_facts *a, const struct peer_fact
     return false;
 }
 
-/* What one side aims at: the other's registered endpoint, then its private ones. */
+static bool in_one_network(const union base_ep *x, const union base_ep *y)
+{
+    size_t n;
+    if (x->sa.sa_family != AF_INET6 || y->sa.sa_family != AF_INET6)
+        return false;
+    return memcmp(base_ep_bytes(x, &n), base_ep_bytes(y, &n), 8) == 0; /* a /64 */
+}
+
+/*
+ * Of the family that S was not asked in: only the host's own addresses are known. One of the internet leads there
+ * directly, as far as firewalls let it. PEER_PATH_KINDS: there is no way to it from here.
+ */
+static enum peer_path_kind other_kind(const struct peer_facts *from, const union base_ep *to)
+{
+    enum peer_path_kind kind = PEER_PATH_KINDS;
+    for (size_t i = 0; i < from->n_private; i++) {
+        const union base_ep *own = &from->private_eps[i];
+        if (own->sa.sa_family != to->sa.sa_family)
+            continue;
+        if (in_one_network(own, to) || !peer_is_public(to))
+            return PEER_PATH_PRIVATE;
+        kind = PEER_PATH_DIRECT;
+    }
+    return kind;
+}
+
+/* What one side aims at: the other's registered endpoint, then its own addresses. */
 static int aim_at(const struct peer_facts *from, const struct peer_facts *to, struct peer_candidates *out)
 {
     union base_ep target = peer_facts_mapped(to);
@@ -324,8 +350,12 @@ static int aim_at(const struct peer_facts *from, const struct peer_facts *to, st
         return -EINVAL;
     enum peer_path_kind kind = peer_facts_share_address(from, to) ? PEER_PATH_HAIRPIN : PEER_PATH_DIRECT;
     int err = peer_candidates_add(out, &target, kind, NAN);
-    for (size_t i = 0; i < to->n_private && err == 0; i++)
-        err = peer_candidates_add(out, &to->private_eps[i], PEER_PATH_PRIVATE, NAN);
+    for (size_t i = 0; i < to->n_private && err == 0; i++) {
+        const union base_ep *ep = &to->private_eps[i];
+        kind = ep->sa.sa_family == target.sa.sa_family ? PEER_PATH_PRIVATE : other_kind(from, ep);
+        if (kind != PEER_PATH_KINDS)
+            err = peer_candidates_add(out, ep, kind, NAN);
+    }
     return err;
 }
 

@@ -25,11 +25,10 @@
 #define WAIT_MORE  (15 * BASE_NS_PER_MS)
 #define LOOK_NS    (3 * BASE_NS_PER_MS)
 /* A hop that is past our own NATs has an address that hosts on the internet can have. */
-static bool is_public(const struct in_addr *addr)
+static bool is_public(struct in_addr addr)
 {
-    uint32_t a = ntohl(addr->s_addr);
-    return (a & 0xff000000) != 0x0a000000 && (a & 0xfff00000) != 0xac100000 && (a & 0xffff0000) != 0xc0a80000 &&
-           (a & 0xffc00000) != 0x64400000 && (a & 0xffff0000) != 0xa9fe0000 && (a & 0xff000000) != 0x7f000000;
+    union base_ep ep = {.v4 = {.sin_family = AF_INET, .sin_addr = addr}};
+    return peer_is_public(&ep);
 }
 
 static void close_window(struct peer_hops *h)
@@ -127,7 +126,7 @@ static void judge(struct peer_hops *h)
         return;
     }
     /* Nothing past our own NATs has answered: no time to live is known to leave them. */
-    bool passes = h->last > 0 && is_public(&h->last_from) && h->last_from.s_addr != h->own.s_addr;
+    bool passes = h->last > 0 && is_public(h->last_from) && h->last_from.s_addr != h->own.s_addr;
     finish(h, passes ? h->last : -ENODATA);
 }
 

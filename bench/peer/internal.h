@@ -318,8 +318,14 @@ bool peer_trial_still_waits(const struct peer_trial *t);
 
 /* ---- this host's own addresses (private.c) ---------------------------------------------------- */
 
-/* Lists the endpoints that a host in the same home could reach us at: the one towards S first, then the interfaces'. */
+/* Lists the endpoints that a host in the same home could reach us at: the one towards S first, then the interfaces';
+ * where both families are raced, of both. */
 void peer_private_list(struct peer_trial *t);
+/* The family beside that of S that this trial races, too; AF_UNSPEC = none: this mode does not, or there is no address
+ * of it. */
+sa_family_t peer_private_other(const struct peer_trial *t);
+/* Hosts on the internet can have it (RFC 6890). */
+bool peer_is_public(const union base_ep *ep);
 
 /* ---- one trial (trial.c) --------------------------------------------------------------------- */
 
@@ -348,9 +354,11 @@ struct peer_trial {
     enum peer_trial_state state;
     struct base_rng rng, port_rng;
     struct base_bucket throttle;
-    uint16_t port;  /* registered, local */
-    bool last_only; /* the samples came as if only the last destination may answer */
-    int reserve_fd; /* TCP: holds the port from choice to close */
+    uint16_t port;        /* registered, local */
+    bool last_only;       /* the samples came as if only the last destination may answer */
+    int reserve_fd;       /* TCP: holds the port from choice to close */
+    sa_family_t other;    /* the registered port is ours in this family, too; AF_UNSPEC = no */
+    int reserve_other_fd; /* TCP: as reserve_fd */
 
     struct peer_facts ours, theirs;
     bool have_theirs;

@@ -39,7 +39,8 @@ static enum peer_path_kind path_kind(const struct peer_trial *t, const union bas
         return PEER_PATH_RELAY;
     if (kind != PEER_PATH_DIRECT)
         return kind;
-    if (t->have_theirs && peer_facts_share_address(&t->ours, &t->theirs))
+    union base_ep mapped = peer_facts_mapped(&t->ours);
+    if (t->have_theirs && remote->sa.sa_family == mapped.sa.sa_family && peer_facts_share_address(&t->ours, &t->theirs))
         return PEER_PATH_HAIRPIN;
     return peer_trial_still_waits(t) ? PEER_PATH_REVERSED : PEER_PATH_DIRECT;
 }

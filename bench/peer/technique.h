@@ -108,7 +108,8 @@ struct peer_sample {
 /* What one side knows of itself when a trial is planned. */
 struct peer_facts {
     uint8_t nonce[WIRE_NONCE_LEN];
-    union base_ep private_eps[PEER_MAX_PRIVATE]; /* own addresses with the registered port */
+    union base_ep private_eps[PEER_MAX_PRIVATE]; /* own addresses with the registered port; of both families where
+                                                    those are raced */
     size_t n_private;
     struct peer_sample *samples; /* owned; peer_facts_free() */
     size_t n_samples;
@@ -251,7 +252,8 @@ int peer_candidates_add(struct peer_candidates *c, const union base_ep *ep, enum
 /*
  * The plain plan, shared by the techniques without a search: each side aims at the other's registered endpoint as S saw
  * it, and at the other's private endpoints (Ford, Srisuresh, Kegel 2005, 3.3). Behind one address the public endpoint
- * is a hairpin. 0, or -errno.
+ * is a hairpin. Where both have addresses of the family that S is not asked in, those are aimed at likewise, without a
+ * head start for either family (RFC 8421, 4): the path that is verified first wins. 0, or -errno.
  */
 int peer_plan_registered(const struct peer_facts *a, const struct peer_facts *b, struct peer_plan *out);
 
@@ -344,7 +346,9 @@ struct peer_ways {
  *   one stays, the other's next mappings are predictable                 predicted; again as both
  *   one stays, the other draws its ports                                 random; again larger, in another order
  *   both move, and the model knows a meeting (predict_plan())            meet
- *   otherwise, or where all of it together is below PEER_AUTO_HOPELESS    infeasible
+ *   otherwise, or where all of it together is below PEER_AUTO_HOPELESS:
+ *     both have addresses of the family that S was not asked in          punch
+ *     else                                                                infeasible
  *
  * Roles, budget, order and time to live are peer_search_plan()'s, whose options rule here too. predicted_p is that of
  * all attempts; NAN behind one address, where only the NAT's hairpin could tell. What was considered is in out->steps,
@@ -386,6 +390,8 @@ struct peer_technique {
     const char *const *modes; /* NULL-terminated; the first is the default; "none" is the chassis's own */
     /* Modes that are of TCP where `transport` is PEER_UDP; NULL = none. */
     const char *const *tcp_modes;
+    /* Modes that race the endpoints of both families where both hosts have both; NULL = none. */
+    const char *const *dual_modes;
     const struct peer_option *options;
     size_t n_options;
     /* STUN endpoints of S to sample the registered port's mapping at before each trial: the default of --samples. They
@@ -464,6 +470,11 @@ size_t peer_trial_other(const struct peer_trial *t, union base_ep out[PEER_MAX_A
 int peer_tcp_socket(struct peer_trial *t);
 /* The same, listening. */
 int peer_tcp_listener(struct peer_trial *t, int backlog);
+/* Whether this trial has the registered port in that family, too: that of S it always has. */
+bool peer_trial_has_family(const struct peer_trial *t, sa_family_t family);
+/* peer_tcp_socket() and peer_tcp_listener() of one of its families. */
+int peer_tcp_socket_of(struct peer_trial *t, sa_family_t family);
+int peer_tcp_listener_of(struct peer_trial *t, sa_family_t family, int backlog);
 /* peer_tcp_socket(), non-blocking, for techniques with many sockets. */
 int peer_tcp_socket_nonblocking(struct peer_trial *t);
 /* A non-blocking socket of a port that the kernel chooses, for probes; or -errno. */

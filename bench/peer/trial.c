@@ -161,6 +161,8 @@ void peer_trial_release(struct peer_trial *t)
         return;
     if (t->reserve_fd >= 0)
         close(t->reserve_fd);
+    if (t->reserve_other_fd >= 0)
+        close(t->reserve_other_fd);
     peer_facts_free(&t->ours);
     peer_facts_free(&t->theirs);
     peer_plan_free(&t->plan);
@@ -240,6 +242,11 @@ static json_t *side_fields(const struct peer_trial *t)
     json_object_set_new(fields, "errors", errors);
     if (t->why && t->side.outcome != RECORD_OK)
         json_object_set_new(fields, "why", json_string(t->why));
+    if (t->side.outcome == RECORD_OK) {
+        json_object_set_new(fields, "remote", json_string(base_ep_format(&t->chosen->remote, text)));
+        json_object_set_new(fields, "family",
+                            json_string(t->chosen->remote.sa.sa_family == AF_INET6 ? "ipv6" : "ipv4"));
+    }
     if (t->fields)
         json_object_update(fields, t->fields);
     return fields;
@@ -609,7 +616,7 @@ int peer_trial_begin(struct peer *peer, uint64_t number)
     t->peer = peer;
     t->technique = t->acting = peer->config.technique;
     t->number = number;
-    t->reserve_fd = -1;
+    t->reserve_fd = t->reserve_other_fd = -1;
     t->begin_ns = base_now_ns();
     base_rng_derive(&t->rng, peer->seed, label, number);
     base_rng_derive(&t->port_rng, peer->seed, peer->role == WIRE_ROLE_A ? "port-a" : "port-b", number);

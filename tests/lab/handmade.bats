@@ -26,7 +26,7 @@ b() { ip netns exec b timeout 60 "\$@"; }
 S="--server 192.0.2.1:3478 --session test"
 $1
 EOF
-    timeout 100 "$ROOT/tests/lab/handmade.sh" bash "$DIR/script"
+    timeout 100 env HANDMADE_IPV6="${SIX:-}" "$ROOT/tests/lab/handmade.sh" bash "$DIR/script"
 }
 
 @test "simopen, synspray and portspray connect in hand-made namespaces and print a record a trial" {
@@ -83,4 +83,21 @@ EOF
             and (.a.steps | map([.step, .result])) == [["private", "beaten"], ["hairpin", "skipped"], ["reversed", "failed"], ["punch", "ok"]]
             and .a.steps[3].start_ns > 290000000 and .connect_ns > 290000000)' "$DIR/a.json" || { cat "$DIR/a.json"; return 1; }
     done
+}
+# both FAMILY SCRIPT: what is said of IPv4 and IPv6, then all techniques that race them.
+both() {
+    for program in "simopen --mode plain" "simopen --mode auto" "portspray --mode punch" "portspray --mode auto"; do
+        SIX=1 handmade "$2
+            b $BIN/${program% --mode*} \$S --role b --quiet & a $BIN/$program \$S --role a --trials 3 --timeout 3s --json >$DIR/a.json; wait \$!"
+        jq -e -s --arg family "$1" 'length == 3 and all(.[]; . as $t | .outcome == "ok" and .path == "direct" and .a.family == .b.family
+            and (.a.family | test($family)) and (.a.remote | startswith(if $t.a.family == "ipv6" then "[2001:db8:b::2]:" else "203.0.113.1:" end)))' \
+            "$DIR/a.json" || { jq -c '[.outcome, .path, .a.remote, .b.remote, .a.errors]' "$DIR/a.json"; return 1; }
+    done
+}
+
+@test "IPv4 and IPv6 are raced: the one that works is taken, and the record says which" {
+    both 'ipv[46]' ""
+    # Between the homes one of them is cut; the server is there all the same.
+    both ipv6 "ip netns exec net nft 'add table ip cut; add chain ip cut f { type filter hook forward priority filter; }; add rule ip cut f iifname ra oifname rb drop; add rule ip cut f iifname rb oifname ra drop'"
+    both ipv4 "ip netns exec net nft 'add table ip6 cut; add chain ip6 cut f { type filter hook forward priority filter; policy drop; }'"
 }

@@ -6,6 +6,8 @@
 #
 #   a 10.1.0.2 - ra 198.51.100.1 - net - 203.0.113.1 rb - 10.2.0.2 b        s 192.0.2.1, 192.0.2.2
 #   a2 10.1.1.2 - ra, in the same home
+#
+# With HANDMADE_IPV6=1 a and b also have IPv6, 2001:db8:a::2 and 2001:db8:b::2, behind stateful filters (RFC 6092).
 set -eu
 if [ "${HANDMADE_INSIDE:-}" != 1 ]; then
     exec env HANDMADE_INSIDE=1 unshare --mount --pid --fork --kill-child --mount-proc "$0" "$@"
@@ -54,4 +56,29 @@ table ip home {
 }
 NFT
 done
+# six NS DEV ADDR: on the way from the start, without a check whether somebody else has it.
+six() {
+    ip -n "$1" addr add "$3" dev "$2" nodad
+}
+if [ "${HANDMADE_IPV6:-}" = 1 ]; then
+    for home in a b; do
+        six "$home" eth0 "2001:db8:$home::2/64"
+        six "r$home" lan "2001:db8:$home::1/64"
+        six "r$home" wan "2001:db8:f$home::1/64"
+        six net "r$home" "2001:db8:f$home::fe/64"
+    done
+    for ns in ra rb net; do
+        ip netns exec "$ns" sysctl -qw net.ipv6.conf.all.forwarding=1
+    done
+    for home in a b; do
+        ip -n "$home" route add default via "2001:db8:$home::1"
+        ip -n "r$home" route add default via "2001:db8:f$home::fe"
+        ip -n net route add "2001:db8:$home::/64" via "2001:db8:f$home::1"
+        ip netns exec "r$home" nft -f - <<'NFT'
+table ip6 home {
+    chain forward { type filter hook forward priority filter; iifname "wan" ct state != { established, related } drop; }
+}
+NFT
+    done
+fi
 "$@"

@@ -427,6 +427,35 @@ static void behind_one_address_the_private_path_is_tried(void **state)
 }
 
 /* What is only suspected of a filter is not relied on; what is known of an open host's firewall is. */
+/* Ports that nobody can guess over IPv4, and addresses of IPv6 on both sides: not on one. */
+static void the_other_family_may_do(void **state)
+{
+    (void)state;
+    struct pair p = pair_of(RANDOM, RANDOM);
+    struct peer_step_times times = {.end_ns = 100000000, .ok = true, .kind = PEER_PATH_DIRECT};
+    p.a.private_eps[p.a.n_private++] = ep("[2001:db8:a::2]", 20000);
+    assert_int_equal(plan(&p, &simopen_technique, NULL), 0);
+    assert_int_equal(p.plan.strategy, NEVER);
+    p.b.private_eps[p.b.n_private++] = ep("[2001:db8:b::2]", 20000);
+    p.b.private_eps[p.b.n_private++] = ep("[fd00::2]", 20000);
+    assert_int_equal(plan(&p, &simopen_technique, NULL), 0);
+    assert_int_equal(p.plan.strategy, PUNCH);
+    assert_true(!p.plan.infeasible && isnan(p.plan.predicted_p));
+    /* One of the internet is no private path; one that is not is. */
+    assert_int_equal(p.plan.for_a.n, 4);
+    assert_int_equal(p.plan.for_a.list[2].kind, PEER_PATH_DIRECT);
+    assert_int_equal(p.plan.for_a.list[3].kind, PEER_PATH_PRIVATE);
+    assert_string_equal(steps_of(&p.plan, &times), ELSEWHERE "-predicted:not_predictable -random:hopeless +punch");
+    done(&p);
+    /* On one link: two hosts of one home. */
+    p = pair_of(CONE, CONE);
+    p.a.private_eps[p.a.n_private++] = ep("[2001:db8:a::2]", 20000);
+    p.b.private_eps[p.b.n_private++] = ep("[2001:db8:a::3]", 20000);
+    assert_int_equal(plan(&p, &portspray_technique, NULL), 0);
+    assert_int_equal(p.plan.for_a.list[p.plan.for_a.n - 1].kind, PEER_PATH_PRIVATE);
+    done(&p);
+}
+
 static void a_shared_pool_shows_among_all_samples(void **state)
 {
     (void)state;
@@ -522,6 +551,7 @@ int main(void)
         cmocka_unit_test(behind_one_address_two_steps_race),
         cmocka_unit_test(a_reversal_that_fails_becomes_a_punch),
         cmocka_unit_test(the_relay_comes_last),
+        cmocka_unit_test(the_other_family_may_do),
         cmocka_unit_test(a_shared_pool_shows_among_all_samples),
         cmocka_unit_test(behind_one_address_the_private_path_is_tried),
         cmocka_unit_test(a_filter_must_be_known),
