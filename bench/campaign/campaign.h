@@ -189,6 +189,8 @@ struct campaign_link {
     struct campaign_link_value given[CAMPAIGN_LINK_KEYS][1 + CAMPAIGN_ENDS][3];
     struct lab_link access[CAMPAIGN_ENDS]; /* of each host; filled in by campaign_link_finish(), as is this: */
     struct campaign_restart restarts[2];   /* of a's and of b's NAT */
+    bool both;                             /* the peers have IPv6 beside IPv4, behind stateful filters */
+    int both_line;                         /* where that is said; 0 = not */
 };
 
 /* KEY = VALUE of a [link] section; line 0 = not from a file, may be set again. 0, or -EINVAL with err filled (without a
@@ -234,6 +236,9 @@ int campaign_side_read(const char *text, const char *dir, struct campaign_profil
 bool campaign_sides_ipv6(const struct campaign_side *a, const struct campaign_side *b);
 /* Whether one family will do for both. 0, or -EINVAL with what is wrong, without a place, in err. */
 int campaign_sides_check(const struct campaign_side *a, const struct campaign_side *b, char err[CAMPAIGN_ERROR_LEN]);
+/* Whether the peers can have both families. 0, or -EINVAL with what is wrong, without a place, in err. */
+int campaign_sides_check_both(const struct campaign_side *a, const struct campaign_side *b,
+                              char err[CAMPAIGN_ERROR_LEN]);
 /* How many NATs both share, counted from the outside; a HOME never. */
 size_t campaign_sides_shared(const struct campaign_side *a, const struct campaign_side *b);
 

@@ -520,7 +520,13 @@ static int check_pair(struct reading *r, size_t i)
 static int check_family(struct reading *r, int line, const struct campaign_side *a, const struct campaign_side *b)
 {
     char why[CAMPAIGN_ERROR_LEN];
-    return campaign_sides_check(a, b, why) < 0 ? refuse(r, line, "%s", why) : 0;
+    const struct campaign_config *c = r->config;
+    if (campaign_sides_check(a, b, why) < 0)
+        return refuse(r, line, "%s", why);
+    for (size_t i = 0; i < c->n_links; i++)
+        if (c->links[i].both && campaign_sides_check_both(a, b, why) < 0)
+            return refuse(r, c->links[i].both_line, "%s", why);
+    return 0;
 }
 
 static int check_families(struct reading *r)

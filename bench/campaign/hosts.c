@@ -62,6 +62,7 @@ struct plan {
     size_t shared;
     unsigned carriers;             /* that have a network already */
     const struct lab_link *access; /* of each; to a home that they share, a's */
+    bool both;                     /* families */
 };
 
 /* Whether the innermost NAT behind an '@' is a home's, with hosts and nothing else directly behind it; else it is a
@@ -120,7 +121,9 @@ static int add_host(struct plan *plan, int who, struct lab_host *above, struct l
     union base_ep inside = addr(shares_home(plan, who) ? peers[who].neighbour : peers[who].home), outside = inside;
     if (!home)
         outside = above ? in_network(above, peers[who].last) : addr(peers[who].public_addr);
+    union base_ep beside = addr(peers[who].public6);
     struct lab_place place = {.name = peers[who].name,
+                              .beside = plan->both ? &beside : NULL,
                               .profile = side->nats[0] ? side->nats[0] : &none,
                               .behind = above,
                               .outside = &outside,
@@ -185,7 +188,10 @@ int campaign_hosts_create(struct campaign_hosts *out, struct loop *loop, uint64_
                           const struct campaign_side *nat_a, const struct campaign_side *nat_b,
                           const struct campaign_link *link, char err[LAB_ERROR_LEN])
 {
-    struct plan plan = {.sides = {nat_a, nat_b}, .shared = campaign_sides_shared(nat_a, nat_b), .access = link->access};
+    struct plan plan = {.sides = {nat_a, nat_b},
+                        .shared = campaign_sides_shared(nat_a, nat_b),
+                        .access = link->access,
+                        .both = link->both};
     struct lab_host *both[2] = {NULL, NULL};
     union base_ep keep;
     *out = (struct campaign_hosts){0};

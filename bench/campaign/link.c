@@ -124,18 +124,32 @@ static int parse_value(enum kind kind, const char *key, const char *text, double
     }
 }
 
+/* What the peers have, and no number. */
+static int set_family(struct campaign_link *link, const char *value, int line, char err[CAMPAIGN_ERROR_LEN])
+{
+    if (link->both_line)
+        return campaign_fail(-EINVAL, err, "'family' was already given in line %d", link->both_line);
+    if (strcmp(value, "both") != 0 && strcmp(value, "one") != 0)
+        return campaign_fail(-EINVAL, err, "'family = %.40s': write one (what the NATs are for), or both", value);
+    link->both = strcmp(value, "both") == 0;
+    link->both_line = line;
+    return 0;
+}
+
 int campaign_link_set(struct campaign_link *link, const char *name, const char *value, int line,
                       char err[CAMPAIGN_ERROR_LEN])
 {
     struct place at;
     char names[192] = "";
+    if (strcmp(name, "family") == 0)
+        return set_family(link, value, line, err);
     if (!find_place(name, &at)) {
         for (unsigned i = 0; i < CAMPAIGN_LINK_KEYS; i++)
             snprintf(names + strlen(names), sizeof(names) - strlen(names), "%s%s", i ? ", " : "", keys[i].name);
         return campaign_fail(
             -EINVAL, err,
             "[link] has no key '%.40s'; use one of: %s; each also with a-, b- or s- before it, and with "
-            "-up or -down behind it",
+            "-up or -down behind it; or family",
             name, names);
     }
     if ((at.key == RESTART || at.key == READDRESS) && (at.way || at.host < 1 || at.host > 2))
@@ -262,6 +276,8 @@ json_t *campaign_link_json(const struct campaign_link *link)
             json_pack("{s:o, s:o}", "up", way_json(&link->access[i].up), "down", way_json(&link->access[i].down)));
     json_t *out = json_pack("{s:s, s:I, s:o}", "name", link->label, "rtt_ns",
                             (json_int_t)campaign_link_rtt(link, CAMPAIGN_A, CAMPAIGN_B), "access", access);
+    if (link->both)
+        json_object_set_new(out, "family", json_string("both"));
     for (unsigned i = 0; i < 2; i++)
         if (link->restarts[i].on)
             json_object_set_new(out, i ? "b_restart" : "a_restart",

@@ -127,3 +127,21 @@ int campaign_sides_check(const struct campaign_side *a, const struct campaign_si
                 a->name, b->name, sides[s]->name);
     return 0;
 }
+
+int campaign_sides_check_both(const struct campaign_side *a, const struct campaign_side *b,
+                              char err[CAMPAIGN_ERROR_LEN])
+{
+    const struct campaign_side *const sides[] = {a, b};
+    for (size_t s = 0; s < BASE_ARRAY_LEN(sides); s++) {
+        const struct lab_profile *nat = sides[s]->nats[0];
+        bool fits = sides[s]->n == 1 && !nat->ipv6 && nat->mapping != LAB_MAP_NONE &&
+                    (nat->backend == LAB_BACKEND_NETFILTER || nat->backend == LAB_BACKEND_NONE);
+        if (!fits)
+            return campaign_fail(
+                -EINVAL, err,
+                "%s / %s: with family = both each side is a netfilter NAT for IPv4, or none, and %s is "
+                "neither",
+                a->name, b->name, sides[s]->name);
+    }
+    return 0;
+}

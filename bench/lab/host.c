@@ -36,7 +36,8 @@ static int tun_configure(struct lab_host *host, const char *dev)
      */
     bool firewall = lab_host_is_firewalled(host);
     const union base_ep *addrs = host->box.n ? &host->own : firewall ? &host->addrs[1] : host->addrs;
-    size_t n = host->box.n || firewall ? 1 : host->n_addrs;
+    size_t n = host->box.n || firewall ? 1 : host->n_addrs - (host->has_beside ? 2 : 0);
+    const union base_ep *beside = lab_host_beside(host);
     struct lab_nl nl;
     bool routed[2] = {false, false}; /* IPv4, IPv6 */
     int res = lab_nl_open(&nl);
@@ -52,6 +53,8 @@ static int tun_configure(struct lab_host *host, const char *dev)
             res = lab_nl_default_route(&nl, dev, NULL, &addrs[i]);
         *done = true;
     }
+    if (res == 0 && beside)
+        res = lab_nl_default_route(&nl, dev, NULL, &beside[1]);
     for (size_t i = 0; i < n && res == 0; i++)
         res = lab_nl_wait_addr(&nl, &addrs[i]);
     lab_nl_close(&nl);

@@ -68,6 +68,8 @@ struct lab_host {
     uint64_t restarts; /* since the last reset */
     bool moved;        /* those are not the ones that it began with */
     union base_ep own; /* what lab_host_addr() tells */
+    /* Of the last two of addrs, behind a router that translates IPv4 alone: the host's own, and the router's. */
+    bool has_beside;
     int netns;
     struct lab_router router;
     struct lab_userspace userspace;
@@ -143,6 +145,8 @@ void lab_devices_flush(struct lab *lab);
 bool lab_host_has(const struct lab_host *host, struct lab_addr addr);
 /* Behind a router that filters and does not translate: the host's own address is a public one. */
 bool lab_host_is_firewalled(const struct lab_host *host);
+/* Its own IPv6 address, with a router that translates IPv4 alone; else NULL. The router's is behind it. */
+const union base_ep *lab_host_beside(const struct lab_host *host);
 /* Who is where its outside is: the internet, or the inside of a shared NAT. */
 struct lab_directory *lab_host_network(struct lab_host *host);
 

@@ -86,6 +86,11 @@ bool lab_host_is_firewalled(const struct lab_host *host)
     return host->profile.backend == LAB_BACKEND_NETFILTER && host->profile.mapping == LAB_MAP_NONE;
 }
 
+const union base_ep *lab_host_beside(const struct lab_host *host)
+{
+    return host->has_beside ? &host->addrs[host->n_addrs - 2] : NULL;
+}
+
 /* The public addresses of a pool of which the first is given. Returns how many. */
 static size_t pool_addrs(const union base_ep *first, unsigned pool, union base_ep out[LAB_MAX_PUBLIC])
 {
@@ -156,6 +161,28 @@ static int firewall_facts(struct lab_host *host, const struct lab_place *place, 
     return take_outside(host, both, 2, err);
 }
 
+/* Beside what it has of IPv4. Without a router it is simply one more address. */
+static int take_beside(struct lab_host *host, const struct lab_place *place, char err[LAB_ERROR_LEN])
+{
+    bool routed = host->profile.backend == LAB_BACKEND_NETFILTER;
+    if (!place->beside)
+        return 0;
+    if (host->shared || place->behind || host->own.sa.sa_family != AF_INET || lab_host_is_firewalled(host) ||
+        place->beside->sa.sa_family != AF_INET6 || (!routed && host->profile.backend != LAB_BACKEND_NONE))
+        return lab_host_fail(
+            host, -EINVAL, "IPv6 beside IPv4 needs a host on the internet with a netfilter router, or with none", err);
+    union base_ep all[LAB_MAX_PUBLIC];
+    size_t n = host->n_addrs;
+    if (n + 2 > LAB_MAX_PUBLIC)
+        return lab_host_fail(host, -EINVAL, "a host has 1 to 16 public addresses", err);
+    memcpy(all, host->addrs, n * sizeof(all[0]));
+    all[n] = *place->beside;
+    all[n + 1] = lab_gateway_of(place->beside);
+    host->n_addrs = 0;
+    host->has_beside = routed;
+    return take_outside(host, all, n + (routed ? 2 : 1), err);
+}
+
 static int host_facts(struct lab_host *host, const struct lab_place *place, char err[LAB_ERROR_LEN])
 {
     bool has_router = host->profile.backend != LAB_BACKEND_NONE;
@@ -188,7 +215,7 @@ static int host_facts(struct lab_host *host, const struct lab_place *place, char
     base_ep_set_port(&host->own, 0);
     if (host->profile.program == LAB_PROGRAM_SLIRP4NETNS)
         host->own.v4.sin_addr.s_addr = (host->own.v4.sin_addr.s_addr & htonl(0xffffff00u)) | htonl(SLIRP_HOST);
-    return 0;
+    return take_beside(host, place, err);
 }
 
 static struct lab_host *host_new(struct lab *lab, const struct lab_place *place)

@@ -163,6 +163,9 @@ struct lab_place {
     /* The host's address behind its router (a /24 with the router at .1; ignored without a router); of a shared NAT any
      * address of the network inside. */
     const union base_ep *inside;
+    /* An IPv6 address of the host's own beside those, NULL = none: its router, which must be a netfilter one of its
+     * own, or none, filters what nobody asked for (RFC 6092) and does not translate it. */
+    const union base_ep *beside;
     struct lab_link link; /* between its outside and what is before it */
 };
 

@@ -35,9 +35,10 @@ static void rules_masquerade(const struct lab_profile *p, char *buf, size_t len)
              p->ports == LAB_PORTS_RANDOM ? " random,fully-random" : "");
 }
 
-/* What translates: nothing, in a firewall. */
-static void rules_nat(const struct lab_profile *p, char *buf, size_t len)
+/* What translates: nothing, in a firewall; beside an IPv6 address of the host's own IPv4 alone. */
+static void rules_nat(const struct lab_profile *p, bool beside, char *buf, size_t len)
 {
+    const char *which = beside ? "meta nfproto ipv4 " : "";
     char masquerade[96];
     rules_masquerade(p, masquerade, sizeof(masquerade));
     buf[0] = '\0';
@@ -45,10 +46,10 @@ static void rules_nat(const struct lab_profile *p, char *buf, size_t len)
         snprintf(buf, len,
                  "  chain out {\n"
                  "    type nat hook postrouting priority srcnat; policy accept;\n"
-                 "    oifname \"" LAB_WAN "\" %s\n"
-                 "    oifname \"" LAB_WAN "\" masquerade\n"
+                 "    oifname \"" LAB_WAN "\" %s%s\n"
+                 "    oifname \"" LAB_WAN "\" %smasquerade\n"
                  "  }\n",
-                 masquerade);
+                 which, masquerade, which);
 }
 
 /* Marks the connection that lab_reset_nats() spares; nothing, where there is none. */
@@ -63,10 +64,10 @@ static void rule_keep(const union base_ep *keep, char *buf, size_t len)
 
 /* A NAT's unsolicited packets are the router's own (INPUT); a firewall's are the host's (FORWARD). What conntrack calls
  * INVALID is not translated and so goes nowhere; a firewall has to drop it. */
-static void rules_text(const struct lab_profile *p, const union base_ep *keep, char out[RULES_LEN])
+static void rules_text(const struct lab_profile *p, bool beside, const union base_ep *keep, char out[RULES_LEN])
 {
     char nat[512], spared[128];
-    rules_nat(p, nat, sizeof(nat));
+    rules_nat(p, beside, nat, sizeof(nat));
     rule_keep(keep, spared, sizeof(spared));
     snprintf(out, RULES_LEN,
              "table inet lab {\n"
@@ -90,7 +91,10 @@ static void rules_text(const struct lab_profile *p, const union base_ep *keep, c
              "    iifname \"" LAB_WAN "\" ct state != { established, related } counter name unsolicited %s\n"
              "  }\n"
              "}\n",
-             spared, nat, p->mapping == LAB_MAP_NONE ? "    ct state invalid drop\n" : "",
+             spared, nat,
+             p->mapping == LAB_MAP_NONE ? "    ct state invalid drop\n"
+             : beside                   ? "    meta nfproto ipv6 ct state invalid drop\n"
+                                        : "",
              p->unsolicited == LAB_UNSOLICITED_RST ? " meta l4proto tcp reject with tcp reset" : "",
              p->unsolicited == LAB_UNSOLICITED_RST ? "" : "drop");
 }
@@ -143,6 +147,11 @@ static int lan_router_side(struct lab_host *host, const union base_ep *gateway)
         res = lab_nl_link_up(&nl, LAB_LAN, 0);
     if (res == 0)
         res = lab_nl_neighbour(&nl, LAB_LAN, &host->own, mac_host);
+    const union base_ep *beside = lab_host_beside(host);
+    if (res == 0 && beside)
+        res = lab_nl_addr(&nl, LAB_LAN, &beside[1], private_prefix(&beside[1]));
+    if (res == 0 && beside)
+        res = lab_nl_neighbour(&nl, LAB_LAN, beside, mac_host);
     lab_nl_close(&nl);
     return res;
 }
@@ -178,6 +187,13 @@ static int lan_host_side(struct lab_host *host, const union base_ep *gateway)
         res = lab_nl_neighbour(&nl, LAB_HOST, gateway, mac_router);
     if (res == 0)
         res = lab_nl_default_route(&nl, LAB_HOST, gateway, &host->own);
+    const union base_ep *beside = lab_host_beside(host);
+    if (res == 0 && beside)
+        res = lab_nl_addr(&nl, LAB_HOST, beside, private_prefix(beside));
+    if (res == 0 && beside)
+        res = lab_nl_neighbour(&nl, LAB_HOST, &beside[1], mac_router);
+    if (res == 0 && beside)
+        res = lab_nl_default_route(&nl, LAB_HOST, &beside[1], beside);
     lab_nl_close(&nl);
     return res;
 }
@@ -227,14 +243,14 @@ static int open_counter(struct lab_router *router)
 static int build_inside(struct lab_host *host, const union base_ep *gateway, char err[LAB_ERROR_LEN])
 {
     char rules[RULES_LEN];
-    lab_host_quiet(gateway->sa.sa_family == AF_INET6);
+    lab_host_quiet(gateway->sa.sa_family == AF_INET6 || host->has_beside);
     int res = host->shared ? lan_shared(host, gateway) : lan_router_side(host, gateway);
     if (res < 0)
         return lab_host_fail(host, res, "could not join host and router (veth, TUN)", err);
     res = lab_host_tun(host, LAB_WAN, err);
     if (res < 0)
         return res;
-    rules_text(&host->profile, &host->lab->keep, rules);
+    rules_text(&host->profile, host->has_beside, &host->lab->keep, rules);
     res = lab_router_nft(rules, err);
     if (res < 0)
         return res;
@@ -243,9 +259,10 @@ static int build_inside(struct lab_host *host, const union base_ep *gateway, cha
         res = open_counter(&host->router);
     if (res == 0)
         res = lab_ct_open(&host->router.ct);
-    if (res == 0)
-        res = lab_ns_sysctl(gateway->sa.sa_family == AF_INET ? "net/ipv4/ip_forward" : "net/ipv6/conf/all/forwarding",
-                            "1");
+    if (res == 0 && gateway->sa.sa_family == AF_INET)
+        res = lab_ns_sysctl("net/ipv4/ip_forward", "1");
+    if (res == 0 && (gateway->sa.sa_family == AF_INET6 || host->has_beside))
+        res = lab_ns_sysctl("net/ipv6/conf/all/forwarding", "1");
     if (res == -EROFS)
         return lab_host_fail(host, res, "the router needs a writable /proc/sys (a privileged container, or none)", err);
     return res < 0 ? lab_host_fail(host, res, "could not set the router's sysctls or conntrack", err) : 0;
@@ -287,9 +304,14 @@ int lab_router_build(struct lab_host *host, char err[LAB_ERROR_LEN])
     lab_ns_leave(saved);
     if (res < 0)
         return lab_host_fail(host, res, "could not give the host its address and route", err);
+    const union base_ep *beside = lab_host_beside(host);
     res = wait_ready(host->netns, LAB_HOST, &host->own);
     if (res == 0)
         res = wait_ready(host->router.netns, LAB_LAN, &gateway);
+    if (res == 0 && beside)
+        res = wait_ready(host->netns, LAB_HOST, beside);
+    if (res == 0 && beside)
+        res = wait_ready(host->router.netns, LAB_LAN, &beside[1]);
     return res < 0 ? lab_host_fail(host, res, "its link to the router does not come up", err) : 0;
 }
 

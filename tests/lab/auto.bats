@@ -91,3 +91,17 @@ each() {
     each 'all(.[]; .a.holes == null or .a.holes <= 4) and all(.[] | select(.cell | contains("linux-random")); .predicted_p < 0.1)'
     each 'map(select(.cell | contains("sym-seq-still"))) | length == 4 and all(.[]; .outcome == "ok")'
 }
+
+@test "hosts with both families: IPv6 does where IPv4 is hopeless, and a search stays one of IPv4" {
+    printf '[campaign]\nname = t\ntrials = 2\ntimeout = 2s\ntechniques = simopen:auto, portspray:auto, portspray:punch\npairs = linux-random / linux-random, open / linux-strict, linux-strict / linux-random\n[link]\nrtt = 20ms\nfamily = both\n' >"$DIR/c.ini"
+    run -0 "$BIN/bench" run "$DIR/c.ini" --out "$DIR/out"
+    each 'def of(n; m): map(select((.cell | startswith(n)) and (.cell | contains(m))) | [.outcome, .a.family]) | unique;
+        of("linux-random/linux-random/"; "/") == [["ok", "ipv6"]] and of("linux-strict/linux-random/"; "portspray-auto") == [["ok", "ipv4"]]
+        and of("linux-strict/linux-random/"; "portspray-punch") == [["ok", "ipv6"]]'
+    # A router of IPv4 alone does not translate IPv6: the other side sees the very address.
+    each 'all(.[] | select(.a.family == "ipv6"); (.a.remote | startswith("[2001:db8:b::2]:")) and (.b.remote | startswith("[2001:db8:a::2]:")))'
+    each 'all(.[] | select(.cell | startswith("open/")); .outcome == "ok" and .path == (if .mode == "auto" then "reversed" else "direct" end))'
+    sed -i 's/^pairs.*/pairs = double-nat \/ open/' "$DIR/c.ini"
+    run -1 "$BIN/bench" run "$DIR/c.ini" --out "$DIR/bad"
+    [[ $output == *"c.ini:9: double-nat / open: with family = both each side is a netfilter NAT"* ]]
+}
