@@ -22,8 +22,9 @@
 struct baseline_portmap {
     struct loop *loop;
     struct baseline_portmap_config config;
-    struct wire_portmap ask; /* what is asked for, or granted */
-    union base_ep address;   /* NAT-PMP: the gateway's outside */
+    struct wire_portmap ask;   /* what is asked for, or granted */
+    union base_ep address;     /* NAT-PMP: the gateway's outside */
+    struct wire_portmap early; /* NAT-PMP: granted before that was known; lifetime_s 0 = nothing */
     bool waiting, mapped, failed, closing, dead;
     bool left; /* it was not confirmed that the mapping is gone */
     uint64_t again_ns, interval_ns, until_ns, renew_ns;
@@ -259,7 +260,9 @@ static void take(struct baseline_portmap *m, const uint8_t *buf, size_t len)
         lost(m, BASELINE_PORTMAP_UNREACHABLE, answer.result);
     } else if (answer.address && !answer.result) {
         m->address = answer.external;
-        transmit(m); /* the mapping may have been granted before; it is told again */
+        if (m->early.lifetime_s && !m->closing)
+            granted(m, &m->early);
+        m->early.lifetime_s = 0;
     } else if (answer.result && answer.protocol == m->ask.protocol) {
         struct baseline_portmap_event event = {
             .kind = BASELINE_PORTMAP_FAILED, .protocol = asked_by(m), .fate = fate_of(&answer), .code = answer.result};
@@ -267,8 +270,11 @@ static void take(struct baseline_portmap *m, const uint8_t *buf, size_t len)
     } else if (is_ours(m, &answer) && m->closing && !answer.lifetime_s) {
         m->waiting = false; /* it is gone; an answer to what was asked before is not that */
         wake(m);
-    } else if (is_ours(m, &answer) && !m->closing && answer.lifetime_s && (pcp || base_ep_is_set(&m->address))) {
-        granted(m, &answer);
+    } else if (is_ours(m, &answer) && !m->closing && answer.lifetime_s) {
+        if (pcp || base_ep_is_set(&m->address))
+            granted(m, &answer);
+        else
+            m->early = answer;
     }
 }
 
