@@ -55,7 +55,8 @@ int peer_trial_note(struct peer_trial *t, const void *bytes, size_t len)
 
 static void mark(struct peer_trial *t, uint64_t after_ns)
 {
-    t->resort.on = true;
+    t->resort.on = t->steps.relay = true;
+    t->steps.relay_ns = after_ns;
     t->acting = t->technique->last_resort;
     peer_trial_field(t, "resort_ns", json_integer((json_int_t)after_ns));
 }

@@ -87,10 +87,11 @@ relay = yes
 END
     run -0 run_campaign
     all '^linux-random/linux-random/' '.path == "relay" and .a.path == "relay" and .b.path == "relay"
-        and .a.strategy == "infeasible" and .a.resort_ns == 0 and .b.resort_ns == 0 and (.a.relayed | startswith("192.0.2.1:"))'
+        and (.a.steps | last | .step == "relay" and .result == "ok") and .a.strategy == "infeasible" and .a.resort_ns == 0 and .b.resort_ns == 0 and (.a.relayed | startswith("192.0.2.1:"))'
     all '^linux-strict@cgn' '.path == "relay" and .a.strategy != "infeasible" and .a.resort_ns >= 1.5e9
-        and .a.resort_ns < .connect_ns'
-    all '^linux-strict/linux-strict/' '.path == "direct" and .a.resort_ns == null and .a.relayed == null'
+        and .a.resort_ns < .connect_ns and (.a.steps | .[-2].result == "failed" and .[-1].step == "relay" and .[-1].result == "ok")'
+    all '^linux-strict/linux-strict/' '.path == "direct" and .a.resort_ns == null and .a.relayed == null
+        and all(.a.steps[]; .step != "relay")'
 }
 
 @test "the last resort comes as soon as the attempts have failed" {
