@@ -272,6 +272,38 @@ campaign()
     [ "$status" = 1 ]
 }
 
+@test "report: many NAT pairs: maps of differences and medians, what remains after adjustment, tables folded" {
+    needs_gnuplot
+    mkdir many
+    # 36 pairs; over TCP n4/n4 fails and n0/n1 fails once, over UDP nothing does; UDP takes 40 ms, TCP 1.2 s.
+    awk 'BEGIN {
+        for (a = 0; a < 6; a++) for (b = 0; b < 6; b++) for (t = 0; t < 2; t++) for (i = 0; i < 20; i++) {
+            lost = !t && ((a == 4 && b == 4) || (a == 0 && b == 1 && i == 7))
+            end = lost ? "\"outcome\":\"timeout\"" : sprintf("\"outcome\":\"ok\",\"connect_ns\":%d", t ? 40000000 : 1200000000)
+            printf "{\"schema\":1,\"type\":\"trial\",\"cell\":\"n%d/n%d/%s/rtt40\",\"trial\":%d,\"seed\":1,\"technique\":\"x\",\"mode\":\"auto\",\"transport\":\"%s\",%s}\n",
+                a, b, t ? "udp-x" : "tcp-x", i, t ? "udp" : "tcp", end
+        }
+    }' >many/trials.jsonl
+    echo '{"schema":1,"type":"run","campaign":{"name":"many","techniques":[{"label":"tcp-x","transport":"tcp"},{"label":"udp-x","transport":"udp"}]},"cells":[]}' >many/run.json
+    run bench report many
+    echo "$output"
+    [ "$status" = 0 ]
+    # x, y, points, text, ground, frame: 5 points are within chance, 100 are not.
+    has "$(printf '1\t0\t-5.0000\t-5\t0\t0')" many/plots/tcp-udp.tsv
+    has "$(printf '4\t4\t-100.0000\t-100\t1\t1')" many/plots/tcp-udp.tsv
+    has "$(printf '0\t0\t0.0000\t0\t2\t0')" many/plots/tcp-udp.tsv
+    has 'Of 36 NAT pairs the first is better in 0 and the second in 1 (95 % intervals' many/report.html
+    has 'after Holm&#39;s adjustment (1; 1 after Benjamini and Hochberg&#39;s)' many/report.html
+    has "$(printf '0\t0\t1200.0000\t1.2s\t1\t0')" many/plots/median-tcp-x.tsv
+    has "$(printf '4\t4\t40.0000\t40\t0\t0')" many/plots/median-udp-x.tsv
+    # No median where nothing succeeded; no curves of each pair.
+    lacks E '^4[[:space:]]4[[:space:]]' many/plots/median-tcp-x.tsv
+    [ -z "$(find many/plots -name 'cdf-pair*')" ]
+    has '<details><summary>tcp-x, rtt40: 36 cells' many/report.html
+    run bench compare many --techniques tcp-x,udp-x
+    [[ $output == *"of 36 intervals 1 exclude 0 (0 above, 1 below), without any difference up to 2 would by chance; 1 differ after Holm"* ]]
+}
+
 @test "report, check and compare say the same of brief records, of packed ones, and in any order" {
     needs_gnuplot
     bench report r
