@@ -149,6 +149,7 @@ static void flow_begin(struct peer_trial *t, uint64_t now)
     q->flow = PEER_QUALITY_SENDS;
     q->flow_ns = now + peer_quality_ns(options_of(t));
     base_bucket_init(&q->cap, rate, burst > CAP_LEAST ? burst : CAP_LEAST, now);
+    q->cap.tokens = 0; /* a full one would come on top of the rate */
     peer_flight_init(&q->out, rtt.min ? rtt.min : t->plan.rtt_ns, now);
 }
 
