@@ -92,6 +92,13 @@ each() {
     each 'map(select(.cell | contains("sym-seq-still"))) | length == 4 and all(.[]; .outcome == "ok")'
 }
 
+@test "a time to live that is to end before the other NAT passes all of one's own" {
+    printf '[campaign]\nname = t\ntrials = 1\ntimeout = 4s\npairs = linux-strict@full-cone@cgn-block / linux-random-rst, linux-strict / linux-random-rst\ntechniques = low\n[technique low]\nuse = synspray:hold\noptions = --ttl auto\n[link]\nrtt = 20ms\n' >"$DIR/c.ini"
+    run -0 "$BIN/bench" run "$DIR/c.ini" --out "$DIR/out"
+    # One hop each, and one of the internet.
+    each 'all(.[]; .outcome == "ok" and .path == "direct" and .a.ttl == (if .cell | contains("@") then 4 else 2 end))'
+}
+
 @test "hosts with both families: IPv6 does where IPv4 is hopeless, and a search stays one of IPv4" {
     printf '[campaign]\nname = t\ntrials = 2\ntimeout = 2s\ntechniques = simopen:auto, portspray:auto, portspray:punch\npairs = linux-random / linux-random, open / linux-strict, linux-strict / linux-random\n[link]\nrtt = 20ms\nfamily = both\n' >"$DIR/c.ini"
     run -0 "$BIN/bench" run "$DIR/c.ini" --out "$DIR/out"

@@ -327,7 +327,7 @@ static void a_path_that_was_not_expected_violates_a_control(void **state)
     }
 }
 
-/* Two cells of which the plans said 0.9 and 0.55; what was called infeasible was not tried. */
+/* Two cells of which the plans said 0.9 and 0.75; what was called infeasible was not tried. */
 static void predictions_beside_outcomes(void **state)
 {
     (void)state;
@@ -337,16 +337,16 @@ static void predictions_beside_outcomes(void **state)
         struct record_view v = {.trial = i, .outcome = i < 9 ? RECORD_OK : RECORD_PREDICT_MISS, .predicted_p = 0.9};
         assert_int_equal(campaign_tally_add(&tallies[0], &v), 0);
         v = (struct record_view){
-            .trial = i, .outcome = i < 2 ? RECORD_INFEASIBLE : RECORD_TIMEOUT, .predicted_p = 0.55};
+            .trial = i, .outcome = i < 2 ? RECORD_INFEASIBLE : RECORD_TIMEOUT, .predicted_p = 0.75};
         assert_int_equal(campaign_tally_add(&tallies[1], &v), 0);
     }
     FILE *f = open_memstream(&text, &len);
     campaign_summary_calibration(f, tallies, 2);
     fclose(f);
     assert_string_equal(text, "predicted    mean   ok/trials  measured    95 % interval\n"
-                              "0.5 - 0.6  0.5500        0/8     0.0 %    0.0 -  32.4 %  outside\n"
+                              "0.7 - 0.8  0.7500        0/8     0.0 %    0.0 -  32.4 %  outside\n"
                               "0.9 - 1.0  0.9000       9/10    90.0 %   59.6 -  98.2 %\n"
-                              "Brier score 0.1844 over 18 trials\n");
+                              "Brier score 0.3000 over 18 trials\n");
     free(text);
     /* Open/open is as predicted, open/linux-random is not. */
     assert_int_equal(check("predicted", &text), 1);
