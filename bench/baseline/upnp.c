@@ -77,7 +77,8 @@ enum baseline_portmap_fate upnp_fate_of(int code)
 
 struct worker {
     int fd;
-    int parent; /* its pidfd; -1 = it is gone */
+    bool orphan; /* the parent was gone before we could watch it */
+    int parent;  /* its pidfd */
     bool tcp;
     uint16_t port, outside;
     uint32_t lifetime_s;
@@ -90,12 +91,14 @@ struct worker {
 
 static void tell(const struct worker *w, enum word_kind kind, enum baseline_portmap_fate fate, int code)
 {
-    struct word word = {.kind = kind,
-                        .fate = fate,
-                        .code = (uint16_t)(code > 0 ? code : 0),
-                        .external = w->external,
-                        .lifetime_s = w->lifetime_s,
-                        .found_ns = w->found_ns};
+    struct word word;
+    memset(&word, 0, sizeof(word)); /* its holes, too, as all of it is sent */
+    word.kind = kind;
+    word.fate = fate;
+    word.code = (uint16_t)(code > 0 ? code : 0);
+    word.external = w->external;
+    word.lifetime_s = w->lifetime_s;
+    word.found_ns = w->found_ns;
     /* Nobody to hear it: then there is nobody to tell. */
     ssize_t sent = send(w->fd, &word, sizeof(word), MSG_NOSIGNAL);
     (void)sent;
@@ -106,7 +109,7 @@ static void tell(const struct worker *w, enum word_kind kind, enum baseline_port
 static bool is_over(const struct worker *w, int timeout_ms)
 {
     struct pollfd ends[] = {{.fd = w->fd, .events = POLLIN | POLLRDHUP}, {.fd = w->parent, .events = POLLIN}};
-    return w->parent < 0 || poll(ends, BASE_ARRAY_LEN(ends), timeout_ms) != 0;
+    return w->orphan || poll(ends, BASE_ARRAY_LEN(ends), timeout_ms) != 0;
 }
 
 static const char *transport_of(const struct worker *w)
@@ -267,7 +270,8 @@ static void __attribute__((noreturn)) worker_main(struct worker *w, pid_t parent
     prctl(PR_SET_NAME, "mapped-upnp");
     w->fd = w->fd == CHANNEL ? CHANNEL : dup2(w->fd, CHANNEL);
     close_range(CHANNEL + 1, ~0U, 0);
-    w->parent = getppid() == parent ? (int)syscall(SYS_pidfd_open, parent, 0) : -1;
+    w->parent = (int)syscall(SYS_pidfd_open, parent, 0);
+    w->orphan = getppid() != parent;
     /* The library has its own mind about what is worth a line. */
     int nothing = open("/dev/null", O_RDWR);
     for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)

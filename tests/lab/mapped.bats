@@ -167,7 +167,7 @@ setup() {
 # there NAME: those homes have done all they had to. What they said is shown where the test fails.
 there() {
     wait_for test -e "$D/$1.done" || wait_for test -e "$D/$1.done"
-    cd "$D/$1"
+    cd "$D/$1" || return
     head -n 12 log ./*.err ./*.out
 }
 
@@ -253,7 +253,7 @@ failed() {
     wait_for test -e "$D/campaign.done" || wait_for test -e "$D/campaign.done"
     cat "$D/campaign.log"
     [ "$(cat "$D/campaign.done")" = 0 ]
-    cd "$D/campaign"
+    cd "$D/campaign" || return
     jq -e -s 'length == 32 and all(.[] | select(.outcome == "ok"); .path == "direct"
         and (.a.mapped_port | startswith("9.0.0.1:")))' trials.jsonl
     jq -e -s 'all(.[] | select(.cell | test("^linux-(strict|random)/.*/mapped-(udp|tcp)/")); .a.mapped_by == "pcp")' trials.jsonl
