@@ -28,6 +28,8 @@
 #define LINGER_NS (2 * BASE_NS_PER_S)
 /* Gateways may take so long to answer a search (MX); libminiupnpc waits this long in any case, and knows no less. */
 #define SEARCH_MS 1000
+/* As datagrams get lost (UPnP Device Architecture 1.1, 1.3.2); a second one only where nobody answered the first. */
+#define SEARCHES 2
 /* Ports outside that are asked for one after the other, while others have them. */
 #define PORT_TRIES 4
 #define PORT_STEP  7919u
@@ -145,14 +147,23 @@ static bool look_at(struct worker *w, const char *url, enum baseline_portmap_fat
     return false;
 }
 
-/* The first gateway with an address outside. */
-static bool find(struct worker *w)
+static struct UPNPDev *search(const struct worker *w)
 {
     static const char *const types[] = {"urn:schemas-upnp-org:device:InternetGatewayDevice:1",
                                         "urn:schemas-upnp-org:device:InternetGatewayDevice:2", NULL};
+    struct UPNPDev *all = NULL;
+    int err = 0;
+    for (int i = 0; i < SEARCHES && !all && !is_over(w, 0); i++)
+        all = upnpDiscoverDevices(types, SEARCH_MS, NULL, "", UPNP_LOCAL_PORT_ANY, 0, 2, &err, 1);
+    return all;
+}
+
+/* The first gateway with an address outside. */
+static bool find(struct worker *w)
+{
     enum baseline_portmap_fate fate = BASELINE_PORTMAP_NO_ANSWER;
-    int err = 0, code = 0;
-    struct UPNPDev *all = upnpDiscoverDevices(types, SEARCH_MS, NULL, "", UPNP_LOCAL_PORT_ANY, 0, 2, &err, 1);
+    int code = 0;
+    struct UPNPDev *all = search(w);
     const struct UPNPDev *device = all;
     const char *before = "";
     bool found = false;
