@@ -554,6 +554,20 @@ static void open_files_are_raised(void **state)
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
 }
 
+static void open_files_are_counted(void **state)
+{
+    (void)state;
+    uint64_t before = base_open_files();
+    int fds[70];
+    for (size_t i = 0; i < BASE_ARRAY_LEN(fds); i++)
+        assert_true((fds[i] = dup(STDERR_FILENO)) >= 0);
+    assert_int_equal(base_open_files(), before + BASE_ARRAY_LEN(fds));
+    for (size_t i = 0; i < BASE_ARRAY_LEN(fds); i++)
+        close(fds[i]);
+    assert_true(before >= 1);
+    assert_int_equal(base_open_files(), before);
+}
+
 /* ---- key files ------------------------------------------------------------------------------- */
 
 static void key_files_lose_the_newline_only(void **state)
@@ -607,6 +621,7 @@ int main(void)
         cmocka_unit_test(log_is_one_bounded_line),
         cmocka_unit_test(log_levels_and_errno),
         cmocka_unit_test(open_files_are_raised),
+        cmocka_unit_test(open_files_are_counted),
         cmocka_unit_test(key_files_lose_the_newline_only),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -452,6 +452,59 @@ static void both_move(void **state)
     assert_true(plan.verdict == PREDICT_REACHED && plan.way == PREDICT_MEET);
 }
 
+/* The least holes that reach `want` of the prober beside so many probes, from a whole ranking; 0: not within max. */
+static unsigned least_holes(const struct party *prober, unsigned probes, unsigned max, double want, double *all)
+{
+    struct predict_query q = prober->side.query;
+    double sum = 0;
+    unsigned least = 0;
+    q.probes = probes;
+    struct predict_model *m = predict_model_create(PREDICT_MIXTURE, prober->s, prober->side.n, &prober->b, &q);
+    assert_non_null(m);
+    size_t n = predict_rank(m, candidates, max, NULL);
+    predict_model_free(m);
+    for (size_t i = 0; i < n; i++) {
+        sum += candidates[i].p;
+        if (!least && sum >= want)
+            least = (unsigned)i + 1;
+    }
+    *all = fmin(1, sum);
+    return least;
+}
+
+/* Not every budget is looked at: what was passed over is not better. */
+static void plans_are_the_cheapest(void **state)
+{
+    (void)state;
+    static const struct {
+        const uint16_t *ports;
+        size_t n;
+        unsigned max;
+        double target;
+    } at[] = {{scattered, 6, 2000, 0.99}, {scattered, 6, 2000, 0.5}, {scattered, 6, 150, 0.99}, {scattered, 6, 3, 0.99},
+              {band, 8, 2000, 0.99},      {band, 8, 64, 0.9},        {sequential, 6, 500, 0.99}};
+    for (size_t i = 0; i < sizeof(at) / sizeof(at[0]); i++) {
+        struct party a, b;
+        struct predict_caps caps = {at[i].target, 0.01, at[i].max, at[i].max, true};
+        struct predict_plan plan;
+        double all, best = 0, opener;
+        party(&a, cone, 6);
+        party(&b, at[i].ports, at[i].n);
+        least_holes(&a, 1, 1, 1, &opener);
+        assert_int_equal(predict_plan(&a.side, &b.side, 0, &caps, &plan), 0);
+        least_holes(&b, plan.probes, plan.holes, 2, &all);
+        assert_true(fabs(plan.p - opener * all) < 1e-9);
+        double want = at[i].target / opener;
+        for (unsigned m = 1; m <= at[i].max; m += 1 + m / 4) {
+            unsigned k = least_holes(&b, m, at[i].max, want, &all);
+            best = fmax(best, opener * all);
+            /* The numbers of probes that are looked at lie some way apart. */
+            assert_true(!k || plan.holes + plan.probes <= 1.03 * (k + m) + 1);
+        }
+        assert_true(plan.p >= fmin(at[i].target, fmax(best - 0.003, best / 2)) - 1e-9);
+    }
+}
+
 static void caps_are_checked(void **state)
 {
     (void)state;
@@ -487,6 +540,7 @@ int main(void)
         cmocka_unit_test(beats_fixed_windows),
         cmocka_unit_test(plans),
         cmocka_unit_test(both_move),
+        cmocka_unit_test(plans_are_the_cheapest),
         cmocka_unit_test(caps_are_checked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
