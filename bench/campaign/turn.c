@@ -17,6 +17,9 @@
 #define PORT     "4478"
 #define USER     "bench"
 #define PASSWORD "in-the-lab"
+static const char account[] = USER ":" PASSWORD;
+/* campaign_server_of()'s addresses */
+static const char at_ipv4[] = "192.0.2.1:" PORT, at_ipv6[] = "[2001:db8:5::1]:" PORT;
 /* Beyond two round trips: what deletes an allocation comes that soon after the trial's record. */
 #define SETTLE_NS    (50 * BASE_NS_PER_MS)
 #define SETTLE_RTTS  2
@@ -99,33 +102,15 @@ static int start(struct worker *w, const char *dir)
     struct worker_turn *turn = &w->turn;
     char pid[PATH_MAX], users[PATH_MAX];
     const char *addr = address_of(w);
-    const char *argv[] = {PROGRAM,
-                          "-n",
-                          "--lt-cred-mech",
-                          "-u",
-                          USER ":" PASSWORD,
-                          "-r",
-                          "lab",
-                          "--no-cli",
-                          "--no-tls",
-                          "--no-dtls",
-                          "-L",
-                          addr,
-                          "-E",
-                          addr,
-                          "-p",
-                          PORT,
-                          "-m",
-                          "1",
-                          "-v",
-                          "--log-file",
-                          "stdout",
-                          "--simple-log",
-                          "--pidfile",
-                          pid,
-                          "--userdb",
-                          users,
-                          NULL};
+    const char *argv[] = {PROGRAM,        "-n",         "--lt-cred-mech",
+                          "-u",           account,      "-r",
+                          "lab",          "--no-cli",   "--no-tls",
+                          "--no-dtls",    "-L",         addr,
+                          "-E",           addr,         "-p",
+                          PORT,           "-m",         "1",
+                          "-v",           "--log-file", "stdout",
+                          "--simple-log", "--pidfile",  pid,
+                          "--userdb",     users,        NULL};
     int out[2];
     snprintf(pid, sizeof(pid), "%.4000s/pid", dir);
     snprintf(users, sizeof(users), "%.4000s/users", dir);
@@ -184,10 +169,10 @@ void worker_turn_stop(struct worker *w)
 const char *const *worker_turn_options(const struct worker *w)
 {
     static const char *options[][2][7] = {
-        {{"--turn", "192.0.2.1:" PORT, "--turn-user", USER, "--turn-password", PASSWORD, NULL},
-         {"--turn", "[2001:db8:5::1]:" PORT, "--turn-user", USER, "--turn-password", PASSWORD, NULL}},
-        {{"--relay", "192.0.2.1:" PORT, "--relay-user", USER, "--relay-password", PASSWORD, NULL},
-         {"--relay", "[2001:db8:5::1]:" PORT, "--relay-user", USER, "--relay-password", PASSWORD, NULL}},
+        {{"--turn", at_ipv4, "--turn-user", USER, "--turn-password", PASSWORD, NULL},
+         {"--turn", at_ipv6, "--turn-user", USER, "--turn-password", PASSWORD, NULL}},
+        {{"--relay", at_ipv4, "--relay-user", USER, "--relay-password", PASSWORD, NULL},
+         {"--relay", at_ipv6, "--relay-user", USER, "--relay-password", PASSWORD, NULL}},
     };
     static const char *const none[] = {NULL};
     return w->turn.wanted ? options[w->job->cell->choice->relay][w->hosts.ipv6] : none;
