@@ -305,7 +305,7 @@ static void a_path_that_was_not_expected_violates_a_control(void **state)
     char *text;
     for (uint64_t i = 0; i < 10; i++) {
         struct record_view v = {.trial = i, .outcome = RECORD_OK, .connect_ns = 40000000, .predicted_p = NAN};
-        strcpy(v.path, i ? "private" : "hairpin");
+        snprintf(v.path, sizeof(v.path), "%s", i ? "private" : "hairpin");
         assert_int_equal(campaign_tally_add(&tallies[0], &v), 0);
     }
     assert_int_equal(check("100% private", &text), 1);
