@@ -148,8 +148,8 @@ int campaign_link_set(struct campaign_link *link, const char *name, const char *
             snprintf(names + strlen(names), sizeof(names) - strlen(names), "%s%s", i ? ", " : "", keys[i].name);
         return campaign_fail(
             -EINVAL, err,
-            "[link] has no key '%.40s'; use one of: %s; each also with a-, b- or s- before it, and with "
-            "-up or -down behind it; or family",
+            "[link] has no key '%.40s'; use one of: %s, family; all but the last also with a-, b- or s- before them, "
+            "and with -up or -down behind them",
             name, names);
     }
     if ((at.key == RESTART || at.key == READDRESS) && (at.way || at.host < 1 || at.host > 2))
