@@ -84,23 +84,26 @@ static const char *address_of(const struct worker *w)
     return campaign_server_of(w->hosts.ipv6)->addr;
 }
 
-/* It wants to write down its number, and a list of users. Neither is looked at again once it listens, and a worker may
- * be killed: so they go then. */
-static void remove_files(const char *dir)
+/* It wants to write down its number, and a list of users. Neither is looked at again, and a worker may be killed: so
+ * they go as soon as they are there, which the list may be a moment after it listens. */
+static void remove_files(struct worker_turn *turn)
 {
     static const char *const names[] = {"pid", "users", "users-journal"};
-    char path[PATH_MAX];
+    char path[sizeof(turn->dir) + 16];
+    if (!*turn->dir)
+        return;
     for (size_t i = 0; i < BASE_ARRAY_LEN(names); i++) {
-        snprintf(path, sizeof(path), "%s/%s", dir, names[i]);
+        snprintf(path, sizeof(path), "%s/%s", turn->dir, names[i]);
         unlink(path);
     }
-    rmdir(dir);
+    if (rmdir(turn->dir) == 0)
+        turn->dir[0] = '\0';
 }
 
-static int start(struct worker *w, const char *dir)
+static int start(struct worker *w)
 {
     struct worker_turn *turn = &w->turn;
-    char pid[PATH_MAX], users[PATH_MAX];
+    char pid[sizeof(turn->dir) + 16], users[sizeof(turn->dir) + 16];
     const char *addr = address_of(w);
     const char *argv[] = {PROGRAM,        "-n",         "--lt-cred-mech",
                           "-u",           account,      "-r",
@@ -112,8 +115,8 @@ static int start(struct worker *w, const char *dir)
                           "--simple-log", "--pidfile",  pid,
                           "--userdb",     users,        NULL};
     int out[2];
-    snprintf(pid, sizeof(pid), "%.4000s/pid", dir);
-    snprintf(users, sizeof(users), "%.4000s/users", dir);
+    snprintf(pid, sizeof(pid), "%s/pid", turn->dir);
+    snprintf(users, sizeof(users), "%s/users", turn->dir);
     if (pipe2(out, O_CLOEXEC) < 0)
         return worker_failed(w, "no pipe: %s", strerror(errno));
     worker_program_init(&turn->program, PROGRAM, "s", w->loop);
@@ -132,14 +135,17 @@ static int start(struct worker *w, const char *dir)
 
 int worker_turn_begin(struct worker *w)
 {
-    char dir[] = "/tmp/punchbench-turn-XXXXXX";
-    w->turn.wanted = campaign_choice_relays(w->job->cell->choice);
-    if (!w->turn.wanted)
+    struct worker_turn *turn = &w->turn;
+    turn->wanted = campaign_choice_relays(w->job->cell->choice);
+    if (!turn->wanted)
         return 0;
-    if (!mkdtemp(dir))
+    snprintf(turn->dir, sizeof(turn->dir), "/tmp/punchbench-turn-XXXXXX");
+    if (!mkdtemp(turn->dir)) {
+        turn->dir[0] = '\0';
         return worker_failed(w, "no folder for " PROGRAM " in /tmp: %s", strerror(errno));
-    int res = start(w, dir);
-    remove_files(dir);
+    }
+    int res = start(w);
+    remove_files(turn);
     return res;
 }
 
@@ -147,21 +153,24 @@ int worker_turn_check(struct worker *w)
 {
     if (!w->turn.wanted || w->turn.program.running)
         return 0;
-    worker_program_close(w, &w->turn.program);
+    worker_turn_stop(w);
     return worker_turn_begin(w);
 }
 
 void worker_turn_settle(struct worker *w)
 {
-    if (w->turn.wanted)
-        worker_wait_until(w, has_no_allocation,
-                          base_now_ns() + SETTLE_RTTS * campaign_link_longest(w->job->cell->link) + SETTLE_NS);
+    if (!w->turn.wanted)
+        return;
+    remove_files(&w->turn);
+    worker_wait_until(w, has_no_allocation,
+                      base_now_ns() + SETTLE_RTTS * campaign_link_longest(w->job->cell->link) + SETTLE_NS);
 }
 
 void worker_turn_stop(struct worker *w)
 {
     if (w->turn.wanted)
         worker_program_close(w, &w->turn.program);
+    remove_files(&w->turn);
 }
 
 /* ---- what the peers are told ----------------------------------------------------------------- */

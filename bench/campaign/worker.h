@@ -56,6 +56,7 @@ struct worker_exec_state;
 struct worker_turn {
     struct worker_program program;
     bool wanted;
+    char dir[32];        /* its files, until they are gone; "" = none */
     bool udp, tcp;       /* it listens there */
     uint64_t made, gone; /* allocations, as its log has them */
 };
