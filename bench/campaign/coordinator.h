@@ -34,7 +34,8 @@ struct coordinator {
     struct slot *slots;
     struct job *jobs; /* a queue: next to take, end */
     size_t next, end, cap;
-    size_t solo; /* so many in front begin alone */
+    size_t solo;  /* so many in front begin alone */
+    size_t round; /* while they are planned: where this round's begin */
     struct base_rng order;
     size_t running, starting, max_starting;
     struct campaign_pace pace;

@@ -32,9 +32,10 @@ static int add_job(struct coordinator *c, struct campaign_range range, unsigned 
     int res = c->end == c->cap ? grow_jobs(c) : 0;
     if (res < 0)
         return res;
-    /* Anywhere among those that wait: cells and their ranges are started in a random order, so that what drifts on
-     * this machine does not line up with them. */
+    /* Anywhere among those that wait, or those of its round: cells and their ranges are started in a random order, so
+     * that what drifts on this machine does not line up with them. */
     size_t begin = c->next > c->solo ? c->next : c->solo;
+    begin = begin > c->round ? begin : c->round;
     size_t at = begin + (size_t)base_rng_below(&c->order, c->end - begin + 1);
     c->jobs[c->end] = c->jobs[at];
     c->jobs[at] = (struct job){.range = range, .attempt = attempt};
@@ -79,12 +80,34 @@ static int plan_solo(struct coordinator *c)
     return 0;
 }
 
+static uint64_t most_trials(const struct coordinator *c)
+{
+    uint64_t most = 0;
+    for (size_t i = 0; i < c->run->n; i++)
+        most = c->run->tallies[i].trials > most ? c->run->tallies[i].trials : most;
+    return most;
+}
+
+/* In rounds, of one block of each cell: what is interrupted has measured all cells about as often. */
+static int plan_rounds(struct coordinator *c)
+{
+    uint64_t block = c->run->config->block, most = most_trials(c);
+    int res = 0;
+    for (uint64_t from = 0; res == 0 && from < most; from += block) {
+        c->round = c->end;
+        for (size_t i = 0; res == 0 && i < c->run->n; i++) {
+            uint64_t first = c->run->tallies[i].first + from;
+            res = add_missing(c, i, first, first + block, 1);
+        }
+    }
+    c->round = 0;
+    return res;
+}
+
 int coordinator_plan_jobs(struct coordinator *c)
 {
-    int res = 0;
     base_rng_derive(&c->order, c->run->config->seed, "order", 0);
-    for (size_t i = 0; res == 0 && i < c->run->n; i++)
-        res = add_missing(c, i, 0, UINT64_MAX, 1);
+    int res = plan_rounds(c);
     /* With as few as may run at once in any case there is nothing to find out. */
     if (res == 0 && c->run->paced && c->end > c->pace.min)
         res = plan_solo(c);

@@ -264,6 +264,11 @@ refused()
     [ "$status" = 1 ]
     # Not one cell after the other.
     [ "$(cut -d' ' -f2 order1 | uniq | wc -l)" -gt 12 ]
+    # In rounds, of one range of each of the eight programs' cells.
+    for round in '0 2' '2 2' '4 2'; do
+        [ "$(head -n 8 order1 | grep -c " $round\$")" = 8 ]
+        sed -i 1,8d order1
+    done
 }
 
 @test "latency.hlog: made at the end, at an interrupt, and anew after --resume; the successes of each cell" {
