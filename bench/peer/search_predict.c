@@ -12,6 +12,8 @@
 #define START_RTTS 2
 /* Seconds of others' allocations that count from earlier trials: traffic changes with the hour. */
 #define MEMORY_S 30.0
+/* And it comes in bursts: to know the mean of many allocations well says little of the next few. */
+#define MEMORY_SEEN 16.0
 /* A property that is known so well is relied on. */
 #define SURE_ENOUGH 0.95
 /* So many draws that spread so far are of all unprivileged ports: of a narrower range, one in thousands would. */
@@ -118,7 +120,8 @@ void peer_predict_learn(const struct peer_facts *f, struct predict_behaviour *le
     }
     bool was = learnt->ports.value == PREDICT_PORTS_SEQUENTIAL, is = fresh.ports.value == PREDICT_PORTS_SEQUENTIAL;
     if (was && is && learnt->step == fresh.step) {
-        double keep = learnt->foreign_seconds > MEMORY_S ? MEMORY_S / learnt->foreign_seconds : 1;
+        double keep = fmin(MEMORY_S / fmax(MEMORY_S, learnt->foreign_seconds),
+                           MEMORY_SEEN / fmax(MEMORY_SEEN, learnt->foreign_seen));
         learnt->foreign_seen = keep * learnt->foreign_seen + fresh.foreign_seen;
         learnt->foreign_seconds = keep * learnt->foreign_seconds + fresh.foreign_seconds;
         learnt->samples += fresh.samples;
