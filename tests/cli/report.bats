@@ -307,8 +307,8 @@ campaign()
 @test "report, check and compare say the same of brief records, of packed ones, and in any order" {
     needs_gnuplot
     bench report r
-    bench check r >check || true
-    bench compare r --techniques tcp-8x8,udp-8x8 >compare
+    bench check r >checked || true
+    bench compare r --techniques tcp-8x8,udp-8x8 >compared
     mkdir -p brief/r order/r
     cp r/run.json brief/r
     cp r/run.json order/r
@@ -318,8 +318,8 @@ campaign()
         bench report $d/r
         cmp r/report.html $d/r/report.html
         diff -r r/plots $d/r/plots
-        (cd $d && bench check r) | cmp - check
-        (cd $d && bench compare r --techniques tcp-8x8,udp-8x8) | cmp - compare
+        (cd $d && bench check r) | cmp - checked
+        (cd $d && bench compare r --techniques tcp-8x8,udp-8x8) | cmp - compared
     done
 }
 
