@@ -37,7 +37,7 @@ static int add_job(struct coordinator *c, struct campaign_range range, unsigned 
     size_t begin = c->next > c->solo ? c->next : c->solo;
     begin = begin > c->round ? begin : c->round;
     size_t at = begin + (size_t)base_rng_below(&c->order, c->end - begin + 1);
-    c->jobs[c->end] = c->jobs[at];
+    memmove(&c->jobs[at + 1], &c->jobs[at], (c->end - at) * sizeof(c->jobs[0]));
     c->jobs[at] = (struct job){.range = range, .attempt = attempt};
     c->end++;
     c->pending[range.cell]++;

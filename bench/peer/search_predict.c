@@ -165,17 +165,33 @@ static double interval_of(uint32_t probes, uint32_t rate)
     return probes > BURST && rate > 0 ? 1.0 / (double)rate : 0; /* 0: no cap */
 }
 
+/* Only a sequence moves on meanwhile: others take ports between ours. Where both move, the opener's are a sequence too.
+ */
+static bool takes_time(const struct side sides[2], const struct predict_plan *plan, const struct peer_timing *timing,
+                       double interval[2])
+{
+    bool differs = false;
+    for (int i = 0; i < 2; i++) {
+        uint32_t n = i == plan->opener ? plan->holes : plan->probes;
+        bool moves = sides[i].behaviour.ports.value == PREDICT_PORTS_SEQUENTIAL;
+        double takes = moves ? interval_of(n, timing->rate) : 0;
+        differs |= takes != interval[i];
+        interval[i] = takes;
+    }
+    return differs;
+}
+
 int peer_predict_plan(const struct peer_facts *a, const struct peer_facts *b, int opener,
                       const struct peer_timing *timing, const struct predict_caps *caps, struct predict_plan *out)
 {
     struct side sides[2] = {{.samples = NULL}, {.samples = NULL}};
-    double interval = 0;
+    double interval[2] = {0, 0};
     int err = 0;
     /* Once as if all went at once; again where the budget turns out to take its time. */
     for (int round = 0; round < 2 && err == 0; round++) {
-        err = open_side(&sides[0], a, timing, interval);
+        err = open_side(&sides[0], a, timing, interval[0]);
         if (err == 0)
-            err = open_side(&sides[1], b, timing, interval);
+            err = open_side(&sides[1], b, timing, interval[1]);
         /* A mapping that stays is the registered port's; who moves probes from fresh ports. */
         if (err == 0 && stable(&sides[0]))
             from_registered(&sides[0], a, b);
@@ -186,12 +202,8 @@ int peer_predict_plan(const struct peer_facts *a, const struct peer_facts *b, in
         free(sides[0].samples);
         free(sides[1].samples);
         sides[0].samples = sides[1].samples = NULL;
-        /* Only a sequence moves on meanwhile. */
-        bool moves = sides[0].behaviour.ports.value == PREDICT_PORTS_SEQUENTIAL ||
-                     sides[1].behaviour.ports.value == PREDICT_PORTS_SEQUENTIAL;
-        if (err < 0 || !moves || interval_of(out->probes, timing->rate) == interval)
+        if (err < 0 || !takes_time(sides, out, timing, interval))
             break;
-        interval = interval_of(out->probes, timing->rate);
     }
     return err;
 }

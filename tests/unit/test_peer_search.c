@@ -436,6 +436,25 @@ static void trials_teach_the_foreign_rate(void **state)
     peer_facts_free(&b);
 }
 
+/* Where both move, it does not matter who is called the opener: what takes long is as likely to miss on either side. */
+static void both_move_alike_whoever_opens(void **state)
+{
+    (void)state;
+    struct peer_facts busy = facts("198.51.100.1", SEQUENTIAL, 1), still = facts("203.0.113.1", SEQUENTIAL, 2);
+    struct peer_plan first, second;
+    spread(&busy, 30000, 26);
+    spread(&still, 30000, 0);
+    assert_int_equal(plan_of(&busy, &still, &first, (const char *const[]){NULL}), 0);
+    assert_int_equal(plan_of(&still, &busy, &second, (const char *const[]){NULL}), 0);
+    assert_true(first.search.meet && second.search.meet);
+    assert_true(first.predicted_p > 0.7 && first.predicted_p < 0.95);
+    assert_true(fabs(first.predicted_p - second.predicted_p) < 0.03);
+    peer_plan_free(&first);
+    peer_plan_free(&second);
+    peer_facts_free(&busy);
+    peer_facts_free(&still);
+}
+
 static struct peer_plan plan_for_last(struct peer_facts *a, struct peer_facts *b, const char *holes, uint64_t deadline)
 {
     struct peer_plan p = {.predicted_p = NAN, .rtt_ns = 40000000, .deadline_ns = deadline};
@@ -505,6 +524,7 @@ int main(void)
         cmocka_unit_test(behaviour_survives_the_wire),
         cmocka_unit_test(options_keep_their_bounds),
         cmocka_unit_test(trials_teach_the_foreign_rate),
+        cmocka_unit_test(both_move_alike_whoever_opens),
         cmocka_unit_test(one_hole_at_a_time_where_only_the_last_may_answer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
