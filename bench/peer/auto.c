@@ -19,8 +19,9 @@
 /* Silence that ends an attempt, as in the techniques. */
 #define SILENCE_RTTS   3
 #define SILENCE_MIN_NS (150 * BASE_NS_PER_MS)
-/* Who waits to be connected to waits for two attempts: one packet may be lost. */
-#define WAIT_SILENCES 2
+/* Who waits to be connected to waits for two attempts, as one packet may be lost; and then goes in the middle of the
+ * third: a SYN that met the other side's new one at its router was taken for invalid there, time and again. */
+#define WAIT_SILENCES 2.5
 
 struct evidence {
     struct peer_facts own; /* judged; the samples are the caller's */
@@ -152,7 +153,7 @@ static uint64_t silence_ns(const struct peer_plan *plan)
 static int plan_reversed(const struct deciding *d, int reachable)
 {
     struct peer_plan *out = d->out;
-    uint64_t wait = WAIT_SILENCES * silence_ns(out);
+    uint64_t wait = (uint64_t)(WAIT_SILENCES * (double)silence_ns(out));
     int err = plan_registered(d, PEER_STRATEGY_REVERSED, stays_p(&d->side[reachable]));
     out->waits = reachable ? WIRE_ROLE_B : WIRE_ROLE_A;
     out->wait_ns = wait < out->deadline_ns / 2 ? wait : out->deadline_ns / 2;
