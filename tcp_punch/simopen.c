@@ -92,7 +92,9 @@ static void set_timer(struct attempt *a, uint64_t wait_ns)
 static uint64_t silence_ns(const struct simopen *s)
 {
     uint64_t silence = SILENCE_RTTS * peer_trial_plan(s->trial)->rtt_ns;
-    return silence > SILENCE_MIN_NS ? silence : SILENCE_MIN_NS;
+    silence = silence > SILENCE_MIN_NS ? silence : SILENCE_MIN_NS;
+    /* Two new SYNs that meet at a router may both be lost there: not again at the next ones. */
+    return peer_trial_role(s->trial) == WIRE_ROLE_B ? silence + silence / 8 : silence;
 }
 
 static void count_failure(struct simopen *s, int err)
