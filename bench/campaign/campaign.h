@@ -372,6 +372,9 @@ json_t *campaign_run_json(const struct campaign_config *config, const struct cam
 /* Says how two run.json differ in what is measured. True when they are one campaign; which shard it is, is not looked
  * at. */
 bool campaign_run_same(const json_t *there, const json_t *here, char err[CAMPAIGN_ERROR_LEN]);
+/* What THERE becomes when it goes on as HERE with more trials a cell, for a trial's seed does not depend on how many
+ * there are. New reference; NULL when those are fewer, or anything else differs. */
+json_t *campaign_run_grow(const json_t *there, const json_t *here);
 /* Which shard; 0/0 for the whole. */
 struct campaign_shard campaign_run_shard(const json_t *run);
 void campaign_run_set_shard(json_t *run, struct campaign_shard shard);
@@ -386,8 +389,9 @@ int campaign_run_write(const char *dir, const json_t *run);
 /* Appends to the `loads` of a folder's run.json what the machine bore; takes the reference. 0, or -errno. */
 int campaign_run_add_load(const char *dir, json_t *load);
 
-/* Makes the folder with run.json and an empty trials.jsonl; or, to resume, opens one that is of the same campaign and
- * counts what is there into the tallies (one a cell). A torn last line is cut off. 0, or -errno with err filled. */
+/* Makes the folder with run.json and an empty trials.jsonl; or, to resume, opens one that is of the same campaign, or
+ * of it with fewer trials a cell (not a shard), and counts what is there into the tallies (one a cell). A torn last
+ * line is cut off. 0, or -errno with err filled. */
 int campaign_results_open(struct campaign_results *r, const char *dir, bool resume, const json_t *run,
                           const struct campaign_cell *cells, struct campaign_tally *tallies, size_t n,
                           char err[CAMPAIGN_ERROR_LEN]);

@@ -40,7 +40,8 @@ struct options {
 
 static const struct argp_option option_table[] = {
     {"out", KEY_OUT, "DIR", 0, "where the results go (results/NAME-TIME)", 1},
-    {"resume", KEY_RESUME, NULL, 0, "go on with what DIR has: measures exactly what is missing", 1},
+    {"resume", KEY_RESUME, NULL, 0,
+     "go on with what DIR has: measures exactly what is missing; with more --trials than it has, what they add", 1},
     {"shard", KEY_SHARD, "I/N", 0, "only the I-th of N parts of the campaign, for one of N machines", 1},
     {"trials", KEY_TRIALS, "N", 0, "trials of each cell, instead of the file's", 2},
     {"parallel", KEY_PARALLEL, "N", 0, "workers at once, or auto (as many as the machine bears), instead of the file's",

@@ -88,16 +88,23 @@ static bool same_shard(const json_t *there, const json_t *here, char err[CAMPAIG
                          (unsigned long long)new.count);
 }
 
-static int check_run(const char *dir, const json_t *run, uint64_t *started_ms, char err[CAMPAIGN_ERROR_LEN])
+/* *grown: what run.json is to become, where this run adds trials; NULL as it is. New reference. */
+static int check_run(const char *dir, const json_t *run, uint64_t *started_ms, json_t **grown,
+                     char err[CAMPAIGN_ERROR_LEN])
 {
     char path[PATH_MAX], why[CAMPAIGN_ERROR_LEN];
     json_error_t where;
+    *grown = NULL;
     if (join_path(dir, "run.json", path) < 0)
         return campaign_fail(-ENAMETOOLONG, err, "%.200s: the path is too long", dir);
     json_t *there = json_load_file(path, 0, &where);
     if (!there)
         return campaign_fail(-EINVAL, err, "%.200s cannot be resumed: run.json: %.150s", dir, where.text);
-    bool same = campaign_run_same(there, run, why) && same_shard(there, run, why);
+    bool same = campaign_run_same(there, run, why);
+    /* Another number of trials would deal a shard other blocks. */
+    if (!same && campaign_run_shard(there).count == 0)
+        same = (*grown = campaign_run_grow(there, run)) != NULL;
+    same = same && same_shard(there, run, why);
     *started_ms = campaign_run_started_ms(there);
     const char *version = json_string_value(json_object_get(there, "version"));
     if (same && (!version || strcmp(version, base_version()) != 0))
@@ -137,6 +144,24 @@ static int explain_open(int res, const char *dir, char err[CAMPAIGN_ERROR_LEN])
     return campaign_fail(res, err, "%.200s cannot be written: %s", dir, strerror(-res));
 }
 
+static int open_folder(struct campaign_results *r, bool empty, const json_t *run, const struct campaign_cell *cells,
+                       struct campaign_tally *tallies, size_t n, char err[CAMPAIGN_ERROR_LEN])
+{
+    json_t *grown = NULL;
+    int res = empty ? 0 : check_run(r->dir, run, &r->started_ms, &grown, err);
+    if (res == 0 && empty && (res = campaign_run_write(r->dir, run)) < 0)
+        explain_open(res, r->dir, err);
+    if (res == 0 && (res = open_trials(r)) < 0)
+        explain_open(res, r->dir, err);
+    if (res == 0 && !empty)
+        res = read_back(r, cells, tallies, n, err);
+    /* Only now: the lock is ours, and the trials are what they should be. */
+    if (res == 0 && grown && (res = campaign_run_write(r->dir, grown)) < 0)
+        explain_open(res, r->dir, err);
+    json_decref(grown);
+    return res;
+}
+
 int campaign_results_open(struct campaign_results *r, const char *dir, bool resume, const json_t *run,
                           const struct campaign_cell *cells, struct campaign_tally *tallies, size_t n,
                           char err[CAMPAIGN_ERROR_LEN])
@@ -151,15 +176,7 @@ int campaign_results_open(struct campaign_results *r, const char *dir, bool resu
     if (!empty && !resume)
         return campaign_fail(
             -EEXIST, err, "%.200s is not empty: add --resume to go on with what is there, or use another --out", dir);
-    if (!empty && (res = check_run(dir, run, &r->started_ms, err)) < 0)
-        return res;
-    if (empty && (res = campaign_run_write(dir, run)) < 0)
-        return explain_open(res, dir, err);
-    res = open_trials(r);
-    if (res < 0)
-        explain_open(res, dir, err);
-    else if (!empty)
-        res = read_back(r, cells, tallies, n, err);
+    res = open_folder(r, empty, run, cells, tallies, n, err);
     if (res < 0)
         campaign_results_close(r);
     return res;

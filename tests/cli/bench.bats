@@ -346,6 +346,24 @@ refused()
     [ ! -s peers.log ]
 }
 
+@test "--resume with more trials: only the added ones are measured, and run.json says the new number; of a shard it is refused" {
+    needs_root
+    bench run c.ini --out out --filter 'open/open/*' >/dev/null
+    cp out/trials.jsonl before.jsonl
+    : >peers.log
+    run bench run c.ini --out out --filter 'open/open/*' --trials 8 --resume
+    [ "$status" = 0 ] || { echo "$output"; false; }
+    every_trial_once out 2 8
+    cmp before.jsonl <(head -n 12 out/trials.jsonl)
+    [ "$(sort peers.log)" = "$(printf 'peer open/open/%s\n' 'none/rtt0 6 2' 'simopen/rtt0 6 2')" ]
+    [ "$(jq -c '[.campaign.trials, .cells[].trials]' out/run.json)" = '[8,8,8]' ]
+    bench run c.ini --out part --filter 'open/open/*' --shard 1/2 >/dev/null
+    run bench run c.ini --out part --filter 'open/open/*' --shard 1/2 --trials 8 --resume
+    [ "$status" = 1 ]
+    one_line
+    [[ $output == *"campaign trials is 6 there and 8 here"* ]]
+}
+
 @test "results that are not ours stay as they are: one line, status 1" {
     needs_root
     bench run c.ini --out out --filter 'open/open/*' >/dev/null
@@ -354,10 +372,10 @@ refused()
     [ "$status" = 1 ]
     one_line
     [[ $output == *"not empty"*"--resume"* ]]
-    run bench run c.ini --out out --filter 'open/open/*' --trials 7 --resume
+    run bench run c.ini --out out --filter 'open/open/*' --trials 5 --resume
     [ "$status" = 1 ]
     one_line
-    [[ $output == *"another campaign: campaign trials is 6 there and 7 here"* ]]
+    [[ $output == *"another campaign: campaign trials is 6 there and 5 here"* ]]
     mkdir foreign && echo x >foreign/notes
     run bench run c.ini --out foreign --resume
     [ "$status" = 1 ]

@@ -204,6 +204,12 @@ static void run_descriptions_compare(void **state)
     assert_true(campaign_run_same(one, same, err));
     assert_false(campaign_run_same(one, longer, err));
     assert_string_equal(err, "campaign trials is 10 there and 11 here");
+    json_t *grown = campaign_run_grow(one, longer);
+    assert_non_null(grown);
+    assert_true(campaign_run_same(grown, longer, err));
+    assert_null(campaign_run_grow(longer, one));
+    assert_null(campaign_run_grow(filtered, longer));
+    json_decref(grown);
     assert_false(campaign_run_same(one, filtered, err));
     json_object_del(same, "schema");
     assert_false(campaign_run_same(same, one, err));
