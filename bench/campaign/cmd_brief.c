@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bench/campaign/commands.h"
 #include "bench/campaign/report.h"
 
 static const char doc[] =

@@ -4,7 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bench/campaign/commands.h"
+#include "bench/campaign/config.h"
 #include "bench/campaign/report.h"
+#include "bench/campaign/results.h"
 
 static const char doc[] =
     "Recorded results against their campaign's expectations (the [expect] lines, as run.json has them).\v"

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bench/campaign/commands.h"
 #include "bench/campaign/report.h"
 
 enum { KEY_TECHNIQUES = 't', KEY_PAIRED = 256, KEY_JSON, KEY_CSV };

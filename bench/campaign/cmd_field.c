@@ -5,7 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bench/campaign/commands.h"
 #include "bench/campaign/field.h"
+#include "bench/campaign/places.h"
 
 /* Trials of one technique in a row: a session's set-up is spread over them, and drift still hits all techniques alike.
  */

@@ -7,7 +7,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "bench/campaign/campaign.h"
+#include "bench/campaign/commands.h"
+#include "bench/campaign/config.h"
+#include "bench/campaign/places.h"
 
 enum {
     KEY_A = 'a',

@@ -5,7 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bench/campaign/campaign.h"
+#include "bench/campaign/commands.h"
+#include "bench/campaign/places.h"
 
 enum { KEY_JSON = 256, KEY_PROFILES };
 

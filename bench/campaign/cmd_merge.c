@@ -9,7 +9,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "bench/campaign/commands.h"
 #include "bench/campaign/folder.h"
+#include "bench/campaign/places.h"
+#include "bench/campaign/results.h"
 
 #define MAX_FOLDERS 4096
 

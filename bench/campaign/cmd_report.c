@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bench/campaign/commands.h"
+#include "bench/campaign/places.h"
 #include "bench/campaign/report.h"
 
 struct options {

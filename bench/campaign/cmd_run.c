@@ -7,7 +7,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "bench/campaign/campaign.h"
+#include "bench/campaign/commands.h"
+#include "bench/campaign/measure.h"
+#include "bench/campaign/places.h"
 
 /* The lab's own lateness over this is worth a word. Of a few hundred packets a cell, the 99th percentile is nearly the
  * worst one, and a millisecond or two comes from scheduling alone. */

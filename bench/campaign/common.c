@@ -1,14 +1,9 @@
-/* Options that several subcommands have, and what all of them do with files. */
+/* Options that several subcommands have. */
 #include <argp.h>
-#include <errno.h>
-#include <ftw.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
-#include "bench/campaign/campaign.h"
-
-/* ---- options --------------------------------------------------------------------------------- */
+#include "bench/campaign/commands.h"
+#include "bench/campaign/config.h"
+#include "bench/campaign/places.h"
 
 enum { KEY_PROFILES = 512, KEY_PCAP, KEY_PCAP_LIMIT };
 
@@ -49,27 +44,4 @@ void campaign_profile_dir(const struct campaign_common *common, char out[PATH_MA
 {
     snprintf(out, PATH_MAX, "%s%s", common->profiles ? common->profiles : campaign_data_dir(),
              common->profiles ? "" : "/profiles");
-}
-
-/* ---- files that root makes for somebody else ------------------------------------------------- */
-
-static uint64_t owner, group;
-
-static int give_one(const char *path, const struct stat *st, int type, struct FTW *where)
-{
-    (void)st;
-    (void)type;
-    (void)where;
-    /* Who cannot have it, has none: the results are there all the same. */
-    return lchown(path, (uid_t)owner, (gid_t)group) < 0 ? -1 : 0;
-}
-
-void campaign_give_back(const char *path)
-{
-    const char *uid = getenv("SUDO_UID"), *gid = getenv("SUDO_GID");
-    if (geteuid() != 0 || !uid || !gid || base_parse_u64(uid, 0, UINT32_MAX - 1, &owner) < 0 ||
-        base_parse_u64(gid, 0, UINT32_MAX - 1, &group) < 0)
-        return;
-    if (nftw(path, give_one, 8, FTW_PHYS) < 0)
-        base_warn("%s could not be given to user %s: %s", path, uid, strerror(errno));
 }

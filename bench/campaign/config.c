@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bench/campaign/campaign.h"
+#include "bench/campaign/config.h"
 
 /* Long enough that building the lab and starting the programs (some 60 ms of a processor) weighs little. */
 #define DEFAULT_BLOCK 50

@@ -2,7 +2,9 @@
 #ifndef BENCH_CAMPAIGN_COORDINATOR_H
 #define BENCH_CAMPAIGN_COORDINATOR_H
 
-#include "bench/campaign/campaign.h"
+#include "bench/campaign/lines.h"
+#include "bench/campaign/measure.h"
+#include "bench/campaign/pace.h"
 #include "bench/hist/hist.h"
 
 struct job {

@@ -3,7 +3,7 @@
 #include <regex.h>
 #include <string.h>
 
-#include "bench/campaign/campaign.h"
+#include "bench/campaign/config.h"
 
 /* As for the campaign's own. */
 #define TIMEOUT_MIN_NS (10 * BASE_NS_PER_MS)

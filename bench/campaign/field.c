@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "bench/campaign/field.h"
+#include "bench/campaign/results.h"
 
 struct kept {
     char *line; /* with its '\n'; owned */

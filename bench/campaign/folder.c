@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "bench/campaign/folder.h"
+#include "bench/record/record.h"
 
 static const char *text_of(const json_t *object, const char *key)
 {

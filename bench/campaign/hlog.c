@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "bench/campaign/campaign.h"
+#include "bench/campaign/results.h"
 #include "bench/hist/hist.h"
 
 struct hlog {

@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "bench/campaign/campaign.h"
+#include "bench/campaign/hosts.h"
 
 static union base_ep addr(const char *text)
 {

@@ -11,7 +11,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "bench/campaign/campaign.h"
+#include "bench/campaign/config.h"
 
 /* How far a campaign's link may reach. */
 #define TIME_MAX_NS (10 * BASE_NS_PER_S)

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "bench/campaign/campaign.h"
+#include "bench/campaign/commands.h"
 
 static const struct {
     const char *name;

@@ -3,7 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bench/campaign/campaign.h"
+#include "bench/campaign/hosts.h"
+#include "bench/record/record.h"
 
 /* Two chains of four, and what they share. */
 #define MAX_NATS 16

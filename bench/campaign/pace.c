@@ -5,7 +5,7 @@
  * the limit grows, by half until it was too high once, then by one; where many are, it shrinks by a quarter. So cells
  * that take much of a processor run in smaller numbers than those that mostly wait.
  */
-#include "bench/campaign/campaign.h"
+#include "bench/campaign/pace.h"
 
 /* On top of what it is alone, and as much again up to MORE_NS: of a few hundred packets the 99th percentile is nearly
  * the worst, and a millisecond or two comes from scheduling alone. */

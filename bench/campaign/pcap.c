@@ -3,7 +3,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "bench/campaign/campaign.h"
+#include "bench/campaign/hosts.h"
+#include "bench/campaign/places.h"
 
 int campaign_pcap_prepare(const struct campaign_pcap *pcap)
 {

@@ -4,7 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "bench/campaign/campaign.h"
+#include "bench/campaign/pace.h"
 
 #define CLEAR_LINE "\r\033[K"
 

@@ -16,6 +16,7 @@
 #define BENCH_CAMPAIGN_REPORT_H
 
 #include "bench/campaign/campaign.h"
+#include "bench/record/record.h"
 
 #define REPORT_MAX_RUNS   16
 #define REPORT_MAX_BESIDE 32

@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "bench/campaign/places.h"
 #include "bench/campaign/report.h"
 
 #define DRIVER "draw.gp"

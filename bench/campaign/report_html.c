@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bench/campaign/places.h"
 #include "bench/campaign/report_page.h"
 #include "bench/campaign/report_plots.h"
 

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "bench/campaign/places.h"
 #include "bench/campaign/report.h"
 
 struct places {

@@ -2,7 +2,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "bench/campaign/campaign.h"
+#include "bench/campaign/hosts.h"
 
 static void due(struct loop_op *op, int res)
 {

@@ -7,7 +7,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "bench/campaign/campaign.h"
+#include "bench/campaign/places.h"
+#include "bench/campaign/results.h"
 
 /* 1 empty, 0 not, or -errno. What an interrupted start leaves behind does not count. */
 static int dir_is_empty(const char *dir)

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bench/campaign/campaign.h"
+#include "bench/campaign/results.h"
 
 /* ---- finding a line's cell ------------------------------------------------------------------- */
 

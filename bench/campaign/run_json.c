@@ -7,7 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "bench/campaign/campaign.h"
+#include "bench/campaign/results.h"
 
 /* ---- parts ----------------------------------------------------------------------------------- */
 

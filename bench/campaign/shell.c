@@ -3,7 +3,7 @@
 #include <stdarg.h>
 #include <string.h>
 
-#include "bench/campaign/campaign.h"
+#include "bench/campaign/hosts.h"
 
 #define MAX_VARS 16
 

@@ -2,7 +2,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "bench/campaign/campaign.h"
+#include "bench/campaign/config.h"
 
 static int read_profile(const char *name, const char *dir, struct campaign_profiles *profiles,
                         const struct lab_profile **out, char err[CAMPAIGN_ERROR_LEN])

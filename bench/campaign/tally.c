@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bench/campaign/campaign.h"
+#include "bench/campaign/results.h"
 
 int campaign_tally_init(struct campaign_tally *t, uint64_t first, uint64_t trials)
 {

@@ -4,7 +4,7 @@
 #include <stdarg.h>
 #include <string.h>
 
-#include "bench/campaign/campaign.h"
+#include "bench/campaign/config.h"
 
 /* The only mode of a technique goes unnamed in cell names. */
 #define PLAIN "plain"

@@ -4,7 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bench/campaign/campaign.h"
+#include "bench/campaign/config.h"
+#include "bench/record/record.h"
 
 /* Digits with at most one point: what strtod takes beyond that (hex, "inf", signs) nobody means here. */
 static bool is_decimal(const char *text, size_t len)

@@ -9,7 +9,8 @@
 #ifndef BENCH_CAMPAIGN_WORKER_H
 #define BENCH_CAMPAIGN_WORKER_H
 
-#include "bench/campaign/campaign.h"
+#include "bench/campaign/lines.h"
+#include "bench/campaign/measure.h"
 
 /* Starting a program on a busy machine; measured: some 10 ms each on an idle one. */
 #define WORKER_START_LIMIT_NS (10 * BASE_NS_PER_S)

@@ -15,7 +15,8 @@
 
 #include <cmocka.h>
 
-#include "bench/campaign/campaign.h"
+#include "bench/campaign/config.h"
+#include "bench/campaign/results.h"
 #include "bench/hist/hist.h"
 
 #define CELLS 7

@@ -14,7 +14,7 @@
 
 #include <cmocka.h>
 
-#include "bench/campaign/campaign.h"
+#include "bench/campaign/config.h"
 
 #define PROFILES "bench/profiles"
 

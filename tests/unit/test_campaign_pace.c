@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "bench/campaign/campaign.h"
+#include "bench/campaign/pace.h"
 
 #define MS BASE_NS_PER_MS
 

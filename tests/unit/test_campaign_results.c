@@ -14,7 +14,9 @@
 
 #include <cmocka.h>
 
-#include "bench/campaign/campaign.h"
+#include "bench/campaign/config.h"
+#include "bench/campaign/pace.h"
+#include "bench/campaign/results.h"
 
 static struct campaign_config config;
 static struct campaign_cell cells[2];
