@@ -1,4 +1,4 @@
-/* A peer of a session in memory: what S sent it, and whether S is done with it. */
+/* A peer of a session in memory: what S sent it, what it expects of that, and whether S is done with it. */
 #ifndef TESTS_UNIT_SESSION_FAKE_H
 #define TESTS_UNIT_SESSION_FAKE_H
 
@@ -45,6 +45,39 @@ static inline void fake_free(struct fake *f)
 {
     for (size_t i = 0; i < f->n; i++)
         free(f->frames[i]);
+}
+
+/* The next frame that S sent must be of this type. */
+static inline struct wire_reader expect(struct fake *f, enum wire_frame_type type)
+{
+    struct wire_reader r;
+    enum wire_frame_type got;
+    assert_in_range(f->read + 1, 1, f->n);
+    assert_int_equal(wire_frame_open(f->frames[f->read], f->len[f->read], &got, &r), 0);
+    assert_int_equal(got, type);
+    f->read++;
+    f->lasting += wire_frame_lasts(type);
+    return r;
+}
+
+static inline void expect_nothing(const struct fake *f)
+{
+    assert_int_equal(f->read, f->n);
+}
+
+static inline uint64_t number(const struct wire_reader *r, uint16_t field)
+{
+    uint64_t n;
+    assert_int_equal(wire_get_u64(r, field, &n), 0);
+    return n;
+}
+
+static inline void expect_text(const struct wire_reader *r, uint16_t field, const char *part)
+{
+    static char text[WIRE_FRAME_MAX];
+    assert_int_equal(wire_get_text(r, field, text, sizeof(text)), 0);
+    if (!strstr(text, part))
+        fail_msg("'%s' is not in '%s'", part, text);
 }
 
 #endif

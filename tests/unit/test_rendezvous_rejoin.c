@@ -95,39 +95,6 @@ static int rejoin(struct world *w, struct fake *f, enum wire_role role, uint64_t
     return err;
 }
 
-/* The next frame that S sent must be of this type. */
-static struct wire_reader expect(struct fake *f, enum wire_frame_type type)
-{
-    struct wire_reader r;
-    enum wire_frame_type got;
-    assert_in_range(f->read + 1, 1, f->n);
-    assert_int_equal(wire_frame_open(f->frames[f->read], f->len[f->read], &got, &r), 0);
-    assert_int_equal(got, type);
-    f->read++;
-    f->lasting += wire_frame_lasts(type);
-    return r;
-}
-
-static void expect_nothing(const struct fake *f)
-{
-    assert_int_equal(f->read, f->n);
-}
-
-static uint64_t number(const struct wire_reader *r, uint16_t field)
-{
-    uint64_t n;
-    assert_int_equal(wire_get_u64(r, field, &n), 0);
-    return n;
-}
-
-static void expect_text(const struct wire_reader *r, uint16_t field, const char *part)
-{
-    static char text[WIRE_FRAME_MAX];
-    assert_int_equal(wire_get_text(r, field, text, sizeof(text)), 0);
-    if (!strstr(text, part))
-        fail_msg("'%s' is not in '%s'", part, text);
-}
-
 static int say_with(struct world *w, struct fake *f, enum wire_frame_type type, const char *text, const uint64_t *stamp,
                     const uint64_t *received)
 {
