@@ -74,35 +74,25 @@ static const char *advice_of(enum baseline_portmap_fate fate)
 
 static void give_up(struct relay *r, enum baseline_portmap_fate fate, uint16_t code)
 {
-    uint8_t buf[RELAY_NOTE_MAX];
     struct relay_note note = {.kind = RELAY_NOTE_FAILED, .fate = (enum baseline_turn_fate)fate};
     base_error("the gateway %s: %s", peer_trial_over(r->trial) ? "has ended the mapping" : "maps no port",
                advice_of(fate));
     if (code)
         peer_trial_field(r->trial, "map_code", json_integer(code));
     if (!peer_trial_over(r->trial))
-        peer_trial_note(r->trial, buf, relay_note_encode(&note, buf));
+        relay_tell(r, &note);
     settle(r, fate);
-}
-
-/* When, from the start. */
-static json_t *since_start(const struct relay *r, uint64_t at_ns)
-{
-    uint64_t start = peer_trial_start_ns(r->trial);
-    return json_integer((json_int_t)(at_ns > start ? at_ns - start : 0));
 }
 
 static void mapped(struct relay *r, const struct baseline_portmap_event *event)
 {
-    uint8_t buf[RELAY_NOTE_MAX];
     char text[BASE_EP_STRLEN];
-    struct relay_note note = {.kind = RELAY_NOTE_AT, .at = event->external};
     peer_trial_field(r->trial, "mapped_port", json_string(base_ep_format(&event->external, text)));
     peer_trial_field(r->trial, "mapped_by", json_string(baseline_portmap_protocol_name(event->protocol)));
     if (event->found_ns)
-        peer_trial_field(r->trial, "gateway_ns", since_start(r, event->found_ns));
-    peer_trial_field(r->trial, "mapped_ns", since_start(r, base_now_ns()));
-    peer_trial_note(r->trial, buf, relay_note_encode(&note, buf));
+        relay_mark(r, "gateway_ns", event->found_ns);
+    relay_mark(r, "mapped_ns", base_now_ns());
+    relay_tell(r, &(struct relay_note){.kind = RELAY_NOTE_AT, .at = event->external});
 }
 
 static void on_event(void *owner, const struct baseline_portmap_event *event)
@@ -127,15 +117,10 @@ static void on_event(void *owner, const struct baseline_portmap_event *event)
 
 static int mapped_open(struct peer_trial *t)
 {
-    struct relay *r = peer_trial_state(t);
-    r->trial = t;
-    r->fd = -1;
-    r->mode.name = "mapped";
-    r->mode.tcp = strcmp(peer_trial_plan(t)->mode, "tcp") == 0;
+    struct relay_mode mode = {.name = "mapped", .tcp = strcmp(peer_trial_plan(t)->mode, "tcp") == 0};
+    struct relay *r = relay_begin(t, mode);
     /* Role a listens, role b connects. */
     r->mode.opener = maps(r) ? RELAY_CONNECTS : RELAY_WAITS;
-    loop_op_init(&r->timer, relay_timer_done, r);
-    loop_op_init(&r->tcp_op, relay_tcp_done, r);
     return maps(r) ? relay_peer_open(r) : 0;
 }
 
@@ -193,8 +178,7 @@ static void mapped_event(struct peer_trial *t, const struct peer_event *event)
         loop_cancel(peer_trial_loop(t), &r->timer);
         break;
     case PEER_EVENT_CHOSEN:
-        r->stopping = true;
-        relay_peer_stop(r); /* the mapping stays: the path goes through it */
+        relay_stop(r); /* the mapping stays: the path goes through it */
         break;
     default:
         break;
@@ -204,8 +188,8 @@ static void mapped_event(struct peer_trial *t, const struct peer_event *event)
 static void mapped_close(struct peer_trial *t)
 {
     struct relay *r = peer_trial_state(t);
-    r->closing = r->stopping = true;
-    relay_peer_stop(r);
+    r->closing = true;
+    relay_stop(r);
     if (r->map)
         baseline_portmap_close(r->map);
     relay_maybe_closed(r);

@@ -133,9 +133,20 @@ static void settle(struct relay *r, enum baseline_turn_fate fate)
     peer_trial_fail(r->trial, outcome_of(fate));
 }
 
-void relay_give_up(struct relay *r, enum baseline_turn_fate fate, uint16_t code)
+void relay_tell(struct relay *r, const struct relay_note *note)
 {
     uint8_t buf[RELAY_NOTE_MAX];
+    peer_trial_note(r->trial, buf, relay_note_encode(note, buf));
+}
+
+void relay_mark(struct relay *r, const char *name, uint64_t at_ns)
+{
+    uint64_t start = peer_trial_start_ns(r->trial);
+    peer_trial_field(r->trial, name, json_integer((json_int_t)(at_ns > start ? at_ns - start : 0)));
+}
+
+void relay_give_up(struct relay *r, enum baseline_turn_fate fate, uint16_t code)
+{
     char server[BASE_EP_STRLEN];
     struct relay_note note = {.kind = RELAY_NOTE_FAILED, .fate = fate};
     union base_ep ep = {0};
@@ -145,7 +156,7 @@ void relay_give_up(struct relay *r, enum baseline_turn_fate fate, uint16_t code)
     if (code)
         peer_trial_field(r->trial, "turn_code", json_integer(code));
     if (!peer_trial_over(r->trial))
-        peer_trial_note(r->trial, buf, relay_note_encode(&note, buf));
+        relay_tell(r, &note);
     settle(r, fate);
 }
 
@@ -160,12 +171,11 @@ void relay_maybe_closed(struct relay *r)
 
 /* ---- the contract ---------------------------------------------------------------------------- */
 
-static struct relay *begin(struct peer_trial *t, const char *mode, const struct relay_account *account)
+struct relay *relay_begin(struct peer_trial *t, struct relay_mode mode)
 {
     struct relay *r = peer_trial_state(t);
     r->trial = t;
-    r->mode = mode_of(mode);
-    r->account = account;
+    r->mode = mode;
     r->fd = -1;
     loop_op_init(&r->timer, relay_timer_done, r);
     loop_op_init(&r->tcp_op, relay_tcp_done, r);
@@ -174,7 +184,8 @@ static struct relay *begin(struct peer_trial *t, const char *mode, const struct 
 
 static int relay_open(struct peer_trial *t)
 {
-    struct relay *r = begin(t, peer_trial_plan(t)->mode, &relay_account);
+    struct relay *r = relay_begin(t, mode_of(peer_trial_plan(t)->mode));
+    r->account = &relay_account;
     peer_trial_relayed(t, NULL);
     return allocates(r) ? relay_credentials(r) : relay_peer_open(r);
 }
@@ -214,7 +225,7 @@ static void noted(struct relay *r, const struct relay_note *note)
     }
 }
 
-static void relay_stop(struct relay *r)
+void relay_stop(struct relay *r)
 {
     r->stopping = true;
     relay_peer_stop(r);
@@ -305,7 +316,8 @@ static const struct relay_account resort_account = {"relay", "relay-user", "rela
 static int resort_open(struct peer_trial *t)
 {
     bool tcp = peer_trial_transport(t) == PEER_TCP;
-    struct relay *r = begin(t, tcp ? "tcp" : "udp-channel", &resort_account);
+    struct relay *r = relay_begin(t, mode_of(tcp ? "tcp" : "udp-channel"));
+    r->account = &resort_account;
     r->resort = true;
     /* What was punched before has its kind; over UDP the carrier's paths have theirs. */
     if (tcp && allocates(r))

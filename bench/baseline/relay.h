@@ -1,4 +1,4 @@
-/* bench/baseline, for the files of the technique `relay`. */
+/* bench/baseline, for the files of the techniques `relay` and `mapped`, whose role b is the relay's. */
 #ifndef BENCH_BASELINE_RELAY_H
 #define BENCH_BASELINE_RELAY_H
 
@@ -47,10 +47,35 @@ struct relay {
     bool stopping, closing, closed;
 };
 
+/* ---- relay_note.c: what the two sides tell each other; pure ----------------------------------- */
+
+enum relay_note_kind {
+    RELAY_NOTE_AT = 1,     /* my relayed endpoint */
+    RELAY_NOTE_READY = 2,  /* my permission for yours stands */
+    RELAY_NOTE_FAILED = 3, /* enum baseline_turn_fate */
+};
+#define RELAY_NOTE_MAX 20
+struct relay_note {
+    enum relay_note_kind kind;
+    union base_ep at;
+    enum baseline_turn_fate fate;
+};
+size_t relay_note_encode(const struct relay_note *note, uint8_t out[RELAY_NOTE_MAX]);
+/* 0, or -EBADMSG. */
+int relay_note_decode(const uint8_t *buf, size_t len, struct relay_note *out);
+
 /* ---- relay.c --------------------------------------------------------------------------------- */
 
+/* The trial's state, made ready; nothing is pending yet. */
+struct relay *relay_begin(struct peer_trial *t, struct relay_mode mode);
+/* To the other side. */
+void relay_tell(struct relay *r, const struct relay_note *note);
+/* A field of the record: that time, counted from the start instant (ns). */
+void relay_mark(struct relay *r, const char *name, uint64_t at_ns);
 /* The trial cannot succeed on this side: told here, and to the other side. */
 void relay_give_up(struct relay *r, enum baseline_turn_fate fate, uint16_t code);
+/* Nothing new is begun any more; a path that stands stays. */
+void relay_stop(struct relay *r);
 void relay_maybe_closed(struct relay *r);
 
 /* ---- relay_allocation.c: the side that has an allocation -------------------------------------- */
@@ -71,22 +96,5 @@ void relay_peer_again(struct relay *r);
 void relay_peer_stop(struct relay *r);
 void relay_timer_done(struct loop_op *op, int res);
 void relay_tcp_done(struct loop_op *op, int res);
-
-/* ---- relay_note.c: what the two sides tell each other; pure ----------------------------------- */
-
-enum relay_note_kind {
-    RELAY_NOTE_AT = 1,     /* my relayed endpoint */
-    RELAY_NOTE_READY = 2,  /* my permission for yours stands */
-    RELAY_NOTE_FAILED = 3, /* enum baseline_turn_fate */
-};
-#define RELAY_NOTE_MAX 20
-struct relay_note {
-    enum relay_note_kind kind;
-    union base_ep at;
-    enum baseline_turn_fate fate;
-};
-size_t relay_note_encode(const struct relay_note *note, uint8_t out[RELAY_NOTE_MAX]);
-/* 0, or -EBADMSG. */
-int relay_note_decode(const uint8_t *buf, size_t len, struct relay_note *out);
 
 #endif

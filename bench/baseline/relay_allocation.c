@@ -47,15 +47,7 @@ int relay_credentials(struct relay *r)
 
 static void tell(struct relay *r, enum relay_note_kind kind)
 {
-    uint8_t buf[RELAY_NOTE_MAX];
-    struct relay_note note = {.kind = kind, .at = r->own};
-    peer_trial_note(r->trial, buf, relay_note_encode(&note, buf));
-}
-
-static void mark(struct relay *r, const char *name)
-{
-    uint64_t now = base_now_ns(), start = peer_trial_start_ns(r->trial);
-    peer_trial_field(r->trial, name, json_integer((json_int_t)(now > start ? now - start : 0)));
+    relay_tell(r, &(struct relay_note){.kind = kind, .at = r->own});
 }
 
 static const union base_ep *other_side(const struct relay *r)
@@ -80,7 +72,7 @@ static void allocated(struct relay *r, const struct baseline_turn_event *event)
 {
     char text[BASE_EP_STRLEN];
     r->own = event->peer;
-    mark(r, "allocated_ns");
+    relay_mark(r, "allocated_ns", base_now_ns());
     peer_trial_field(r->trial, "relayed", json_string(base_ep_format(&r->own, text)));
     /* Where the other side comes to us it must not come before its permission stands. */
     if (r->mode.both)
@@ -94,7 +86,7 @@ static void permitted(struct relay *r)
     if (++r->granted < r->asked)
         return;
     r->permitted = true;
-    mark(r, "permitted_ns");
+    relay_mark(r, "permitted_ns", base_now_ns());
     if (r->mode.both)
         tell(r, RELAY_NOTE_READY);
     else
@@ -133,7 +125,7 @@ static void bound(struct relay *r, const struct baseline_turn_event *event)
     if (!base_ep_equal(&event->peer, &r->held.from))
         return;
     r->theirs = event->peer;
-    mark(r, "bound_ns");
+    relay_mark(r, "bound_ns", base_now_ns());
     peer_udp_carried(r->trial, r->carrier, &event->peer, r->held.data, r->held.len);
 }
 

@@ -64,14 +64,6 @@ static const char doc[] =
     "\n"
     "Exit status: 0 done; 1 usage or environment; 2 collected, but trials are missing.";
 
-static void set_number(struct argp_state *state, const char *name, const char *arg, uint64_t lo, uint64_t hi,
-                       uint64_t *out)
-{
-    if (base_parse_u64(arg, lo, hi, out) < 0)
-        argp_error(state, "--%s %s: write a number from %llu to %llu", name, arg, (unsigned long long)lo,
-                   (unsigned long long)hi);
-}
-
 /* A part of cells' names. */
 static const char *checked(struct argp_state *state, const char *option, const char *name, size_t longest)
 {
@@ -128,14 +120,14 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
         o->link = checked(state, "link", arg, CAMPAIGN_LINK_NAME);
         return 0;
     case KEY_BLOCK:
-        set_number(state, "block", arg, 1, CAMPAIGN_MAX_TRIALS, &o->block);
+        campaign_parse_number(state, "block", arg, 1, CAMPAIGN_MAX_TRIALS, &o->block);
         return 0;
     case KEY_TRIALS:
-        set_number(state, "trials", arg, 1, CAMPAIGN_MAX_TRIALS, &o->trials);
+        campaign_parse_number(state, "trials", arg, 1, CAMPAIGN_MAX_TRIALS, &o->trials);
         o->has_trials = true;
         return 0;
     case KEY_SEED:
-        set_number(state, "seed", arg, 0, (1ULL << 53) - 1, &o->seed);
+        campaign_parse_number(state, "seed", arg, 0, (1ULL << 53) - 1, &o->seed);
         o->has_seed = true;
         return 0;
     case KEY_OUT:

@@ -70,14 +70,6 @@ static const char doc[] =
     "an expectation does not hold, cells could not be measured, or it was interrupted. A trial that fails is a "
     "result and no error.";
 
-static void parse_number(struct argp_state *state, const char *name, const char *arg, uint64_t lo, uint64_t hi,
-                         uint64_t *out)
-{
-    if (base_parse_u64(arg, lo, hi, out) < 0)
-        argp_error(state, "--%s %s: write a number from %llu to %llu", name, arg, (unsigned long long)lo,
-                   (unsigned long long)hi);
-}
-
 static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
     struct options *o = state->input;
@@ -94,16 +86,16 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
         o->resume = true;
         return 0;
     case KEY_TRIALS:
-        parse_number(state, "trials", arg, 1, CAMPAIGN_MAX_TRIALS, &o->trials);
+        campaign_parse_number(state, "trials", arg, 1, CAMPAIGN_MAX_TRIALS, &o->trials);
         o->has_trials = true;
         return 0;
     case KEY_PARALLEL:
         if (strcmp(arg, "auto") != 0)
-            parse_number(state, "parallel", arg, 1, CAMPAIGN_MAX_PARALLEL, &o->parallel);
+            campaign_parse_number(state, "parallel", arg, 1, CAMPAIGN_MAX_PARALLEL, &o->parallel);
         o->has_parallel = true;
         return 0;
     case KEY_SEED:
-        parse_number(state, "seed", arg, 0, (1ULL << 53) - 1, &o->seed);
+        campaign_parse_number(state, "seed", arg, 0, (1ULL << 53) - 1, &o->seed);
         o->has_seed = true;
         return 0;
     case KEY_SHARD:

@@ -7,6 +7,7 @@
 /* ---- options that subcommands share (common.c) ------------------------------------------------ */
 
 struct argp;
+struct argp_state;
 
 struct campaign_common {
     const char *profiles; /* NULL = where they are */
@@ -15,6 +16,9 @@ struct campaign_common {
 
 /* As an argp child; its input is a struct campaign_common. */
 extern const struct argp campaign_common_argp;
+/* The value of --NAME, from lo to hi; argp says what is wrong with it. */
+void campaign_parse_number(struct argp_state *state, const char *name, const char *arg, uint64_t lo, uint64_t hi,
+                           uint64_t *out);
 /* The folder of the profiles. */
 void campaign_profile_dir(const struct campaign_common *common, char out[PATH_MAX]);
 

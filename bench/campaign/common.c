@@ -1,4 +1,4 @@
-/* Options that several subcommands have. */
+/* Options that several subcommands have, and how they are read. */
 #include <argp.h>
 
 #include "bench/campaign/commands.h"
@@ -39,6 +39,14 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 }
 
 const struct argp campaign_common_argp = {option_table, parse_option, NULL, NULL, NULL, NULL, NULL};
+
+void campaign_parse_number(struct argp_state *state, const char *name, const char *arg, uint64_t lo, uint64_t hi,
+                           uint64_t *out)
+{
+    if (base_parse_u64(arg, lo, hi, out) < 0)
+        argp_error(state, "--%s %s: write a number from %llu to %llu", name, arg, (unsigned long long)lo,
+                   (unsigned long long)hi);
+}
 
 void campaign_profile_dir(const struct campaign_common *common, char out[PATH_MAX])
 {
