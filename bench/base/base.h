@@ -1,8 +1,8 @@
 /*
  * bench/base: what every room of bench stands on. Endpoints, clock, seeded rng, permutation, token
- * bucket, log, key files. No I/O but the last two, no allocation.
+ * bucket, log, key files, command lines. No I/O but the last three, no allocation.
  *
- * Errors travel as -errno; only main() exits, with one of BASE_EXIT_*.
+ * Errors travel as -errno; only main() exits, and what reads its command line, with one of BASE_EXIT_*.
  */
 #ifndef BENCH_BASE_H
 #define BENCH_BASE_H
@@ -141,6 +141,17 @@ void base_vlog(enum base_log_level level, const char *fmt, va_list args) __attri
 /* Reads a shared key, without the newline that an editor leaves. At most cap bytes count. 0; -errno; -ENODATA for an
  * empty file. */
 int base_read_key(const char *path, uint8_t *key, size_t cap, size_t *len);
+
+/* ---- command lines --------------------------------------------------------------------------- */
+
+struct argp_state;
+
+/* Before argp_parse(): what --version says ("NAME (punchbench) VERSION"), and the exit status of bad usage. */
+void base_arg_program(const char *name);
+/* These end the program where an option's value is wrong, as argp does, with a line that says what is needed. */
+void base_arg_number(struct argp_state *state, const char *name, const char *arg, uint64_t lo, uint64_t hi,
+                     uint64_t *out);
+void base_arg_key(struct argp_state *state, const char *path, uint8_t *key, size_t cap, size_t *len);
 
 /* ---- process limits -------------------------------------------------------------------------- */
 

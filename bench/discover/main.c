@@ -77,14 +77,6 @@ struct program {
 
 /* ---- command line ---------------------------------------------------------------------------- */
 
-static void set_number(struct argp_state *state, const char *name, const char *arg, uint64_t lo, uint64_t hi,
-                       uint64_t *out)
-{
-    if (base_parse_u64(arg, lo, hi, out) < 0)
-        argp_failure(state, BASE_EXIT_USAGE, 0, "--%s '%s': a number from %llu to %llu is needed", name, arg,
-                     (unsigned long long)lo, (unsigned long long)hi);
-}
-
 static void set_server(struct argp_state *state, struct options *o, const char *arg)
 {
     if (base_ep_parse(arg, &o->config.server) < 0 || base_ep_port(&o->config.server) == 0 ||
@@ -98,16 +90,6 @@ static void set_transport(struct argp_state *state, struct options *o, const cha
     if (strcmp(arg, "udp") != 0 && strcmp(arg, "tcp") != 0)
         argp_failure(state, BASE_EXIT_USAGE, 0, "--transport '%s': udp or tcp is needed", arg);
     o->config.transport = arg[0] == 't' ? DISCOVER_TCP : DISCOVER_UDP;
-}
-
-static void read_key(struct argp_state *state, struct options *o, const char *path)
-{
-    int err = base_read_key(path, o->key, sizeof(o->key), &o->config.key_len);
-    if (err == -ENODATA)
-        argp_failure(state, BASE_EXIT_USAGE, 0, "the key file %s is empty: put a secret in it", path);
-    else if (err < 0)
-        argp_failure(state, BASE_EXIT_USAGE, 0, "cannot read the key file %s: %s", path, strerror(-err));
-    o->config.key = o->key;
 }
 
 static void set_ports(struct argp_state *state, struct options *o, const char *arg)
@@ -155,22 +137,23 @@ static error_t parse_one(int key, char *arg, struct argp_state *state)
         set_transport(state, o, arg);
         break;
     case KEY_KEY_FILE:
-        read_key(state, o, arg);
+        base_arg_key(state, arg, o->key, sizeof(o->key), &c->key_len);
+        c->key = o->key;
         break;
     case KEY_SAMPLES:
-        set_number(state, "samples", arg, 4, 60, &n);
+        base_arg_number(state, "samples", arg, 4, 60, &n);
         c->samples = (unsigned)n;
         break;
     case KEY_LIFETIME:
         c->lifetime_max_s = DEFAULT_LIFETIME_S;
         if (arg)
-            set_number(state, "lifetime", arg, 5, 3600, &c->lifetime_max_s);
+            base_arg_number(state, "lifetime", arg, 5, 3600, &c->lifetime_max_s);
         break;
     case KEY_TRACE:
         o->trace_path = arg;
         break;
     case KEY_COUNT:
-        set_number(state, "count", arg, 0, 1000000, &c->series);
+        base_arg_number(state, "count", arg, 0, 1000000, &c->series);
         o->have_count = true;
         break;
     case KEY_INTERVAL:
@@ -182,7 +165,7 @@ static error_t parse_one(int key, char *arg, struct argp_state *state)
         set_ports(state, o, arg);
         break;
     case KEY_SEED:
-        set_number(state, "seed", arg, 0, UINT64_MAX, &c->seed);
+        base_arg_number(state, "seed", arg, 0, UINT64_MAX, &c->seed);
         o->have_seed = true;
         break;
     case KEY_JSON:
@@ -284,15 +267,12 @@ static int show(const struct program *p)
 
 int main(int argc, char **argv)
 {
-    static char version[128];
     static struct program program = {.signal_fd = -1};
     struct program *p = &program;
     const struct argp argp = {option_table, parse_one, NULL, doc, NULL, NULL, NULL};
     int status = BASE_EXIT_USAGE;
     base_log_init("discover", BASE_LOG_INFO);
-    snprintf(version, sizeof(version), "discover (punchbench) %s", base_version());
-    argp_program_version = version;
-    argp_err_exit_status = BASE_EXIT_USAGE;
+    base_arg_program("discover");
     p->options.config.samples = DEFAULT_SAMPLES;
     argp_parse(&argp, argc, argv, 0, NULL, &p->options);
     base_raise_open_files();

@@ -53,23 +53,6 @@ struct parse {
     bool have_server, have_session, have_seed;
 };
 
-static void read_key(struct argp_state *state, struct peer_config *c, const char *path)
-{
-    int err = base_read_key(path, c->file_key, sizeof(c->file_key), &c->file_key_len);
-    if (err == -ENODATA)
-        argp_failure(state, BASE_EXIT_USAGE, 0, "the key file %s is empty: put a secret in it", path);
-    else if (err < 0)
-        argp_failure(state, BASE_EXIT_USAGE, 0, "cannot read the key file %s: %s", path, strerror(-err));
-}
-
-static void set_number(struct argp_state *state, const char *name, const char *arg, uint64_t lo, uint64_t hi,
-                       uint64_t *out)
-{
-    if (base_parse_u64(arg, lo, hi, out) < 0)
-        argp_failure(state, BASE_EXIT_USAGE, 0, "--%s '%s': a number from %llu to %llu is needed", name, arg,
-                     (unsigned long long)lo, (unsigned long long)hi);
-}
-
 static void set_ports(struct argp_state *state, struct peer_config *c, const char *arg)
 {
     char text[32];
@@ -152,19 +135,19 @@ static error_t parse_one(int key, char *arg, struct argp_state *state)
         set_session(state, p, arg);
         break;
     case KEY_KEY_FILE:
-        read_key(state, c, arg);
+        base_arg_key(state, arg, c->file_key, sizeof(c->file_key), &c->file_key_len);
         break;
     case KEY_ROLE:
         set_role(state, c, arg);
         break;
     case KEY_TRIALS:
-        set_number(state, "trials", arg, 1, 1000000000, &c->trials);
+        base_arg_number(state, "trials", arg, 1, 1000000000, &c->trials);
         break;
     case KEY_FIRST_TRIAL:
-        set_number(state, "first-trial", arg, 0, 1000000000, &c->first_trial);
+        base_arg_number(state, "first-trial", arg, 0, 1000000000, &c->first_trial);
         break;
     case KEY_SEED:
-        set_number(state, "seed", arg, 0, INT64_MAX, &c->seed);
+        base_arg_number(state, "seed", arg, 0, INT64_MAX, &c->seed);
         p->have_seed = true;
         break;
     case KEY_WAIT:
@@ -223,7 +206,7 @@ static const struct argp_option *make_options(const struct peer_config *c)
 
 void peer_config_parse(struct peer_config *config, const struct peer_technique *technique, int argc, char **argv)
 {
-    static char version[128], doc[2048];
+    static char doc[2048];
     struct parse parse = {.config = config};
     *config = (struct peer_config){
         .technique = technique,
@@ -233,7 +216,6 @@ void peer_config_parse(struct peer_config *config, const struct peer_technique *
         .port_hi = DEFAULT_PORT_HI,
     };
     peer_options_init(&config->options, technique);
-    snprintf(version, sizeof(version), "%s (punchbench) %s", technique->name, base_version());
     snprintf(doc, sizeof(doc),
              "%s\v"
              "On a server that both can reach:\n"
@@ -242,8 +224,7 @@ void peer_config_parse(struct peer_config *config, const struct peer_technique *
              "  %s --server 192.0.2.1:3478 --session try1 --trials 20\n\n"
              "Exit status: 0 all trials ok, 1 usage or environment, 2 some trials failed.",
              technique->doc, technique->name);
-    argp_program_version = version;
-    argp_err_exit_status = BASE_EXIT_USAGE;
+    base_arg_program(technique->name);
     struct argp argp = {.options = make_options(config), .parser = parse_one, .doc = doc};
     argp_parse(&argp, argc, argv, 0, NULL, &parse);
 }

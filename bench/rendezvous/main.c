@@ -1,6 +1,5 @@
 /* rendezvous: the command line. */
 #include <argp.h>
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -10,6 +9,8 @@
 #define DEFAULT_STUN_RATE    1000
 #define DEFAULT_JOIN_RATE    50
 #define DEFAULT_MAX_SESSIONS 100000
+/* For each of these three. */
+#define MAX_NUMBER 1000000000
 
 enum {
     KEY_LISTEN = 256,
@@ -78,13 +79,6 @@ static void set_alternate(struct argp_state *state, struct rendezvous_config *c,
         argp_failure(state, BASE_EXIT_USAGE, 0, "--alternate '%s': an address is needed, numeric, as 192.0.2.2", arg);
 }
 
-static void set_number(struct argp_state *state, const char *name, const char *arg, uint64_t lo, uint64_t *out)
-{
-    if (base_parse_u64(arg, lo, 1000000000, out) < 0)
-        argp_failure(state, BASE_EXIT_USAGE, 0, "--%s '%s': a number from %llu to 1000000000 is needed", name, arg,
-                     (unsigned long long)lo);
-}
-
 static void set_sample_ports(struct argp_state *state, struct rendezvous_config *c, const char *arg)
 {
     char text[32];
@@ -98,15 +92,6 @@ static void set_sample_ports(struct argp_state *state, struct rendezvous_config 
         argp_failure(state, BASE_EXIT_USAGE, 0, "--sample-ports '%s': N or N@FIRST is needed, N from 0 to %d, as %s",
                      arg, RENDEZVOUS_MAX_SAMPLE_PORTS, "16@40000");
     c->sample_first = (uint16_t)first;
-}
-
-static void read_key(struct argp_state *state, struct rendezvous_config *c, const char *path)
-{
-    int err = base_read_key(path, c->key, sizeof(c->key), &c->key_len);
-    if (err == -ENODATA)
-        argp_failure(state, BASE_EXIT_USAGE, 0, "the key file %s is empty: put a secret in it", path);
-    else if (err < 0)
-        argp_failure(state, BASE_EXIT_USAGE, 0, "cannot read the key file %s: %s", path, strerror(-err));
 }
 
 static error_t parse_one(int key, char *arg, struct argp_state *state)
@@ -123,7 +108,7 @@ static error_t parse_one(int key, char *arg, struct argp_state *state)
         set_sample_ports(state, c, arg);
         break;
     case KEY_KEY_FILE:
-        read_key(state, c, arg);
+        base_arg_key(state, arg, c->key, sizeof(c->key), &c->key_len);
         break;
     case KEY_RECORD:
         c->record_dir = arg;
@@ -138,13 +123,13 @@ static error_t parse_one(int key, char *arg, struct argp_state *state)
         c->starts = true;
         break;
     case KEY_STUN_RATE:
-        set_number(state, "stun-rate", arg, 0, &c->stun_rate);
+        base_arg_number(state, "stun-rate", arg, 0, MAX_NUMBER, &c->stun_rate);
         break;
     case KEY_JOIN_RATE:
-        set_number(state, "join-rate", arg, 0, &c->join_rate);
+        base_arg_number(state, "join-rate", arg, 0, MAX_NUMBER, &c->join_rate);
         break;
     case KEY_MAX_SESSIONS:
-        set_number(state, "max-sessions", arg, 1, &c->max_sessions);
+        base_arg_number(state, "max-sessions", arg, 1, MAX_NUMBER, &c->max_sessions);
         break;
     case 'q':
         c->quiet = true;
@@ -164,7 +149,6 @@ static error_t parse_one(int key, char *arg, struct argp_state *state)
 
 int main(int argc, char **argv)
 {
-    static char version[128];
     static struct rendezvous_config config = {
         .stun_rate = DEFAULT_STUN_RATE,
         .join_rate = DEFAULT_JOIN_RATE,
@@ -172,9 +156,7 @@ int main(int argc, char **argv)
     };
     const struct argp argp = {.options = options, .parser = parse_one, .doc = doc};
     base_log_init("rendezvous", BASE_LOG_INFO);
-    snprintf(version, sizeof(version), "rendezvous (punchbench) %s", base_version());
-    argp_program_version = version;
-    argp_err_exit_status = BASE_EXIT_USAGE;
+    base_arg_program("rendezvous");
     argp_parse(&argp, argc, argv, 0, NULL, &config);
     base_raise_open_files();
     return rendezvous_run(&config);
