@@ -22,6 +22,7 @@ struct client {
     struct loop *loop;
     struct baseline_turn *turn;
     struct baseline_turn_config config;
+    union base_ep peer; /* the other side of what is relayed */
     enum baseline_turn_event_kind until;
     bool met;
     unsigned told[BASELINE_TURN_CLOSED + 1];
@@ -57,6 +58,7 @@ static void begin(struct client *c)
 {
     memset(c, 0, sizeof(*c));
     c->close_after = -1;
+    base_ep_parse(FAKE_PEER, &c->peer);
     assert_int_equal(loop_create(&c->loop, 0), 0);
     assert_true(fake_open(&c->server, c->loop));
     c->config = (struct baseline_turn_config){.server = c->server.ep,
@@ -78,9 +80,14 @@ static void run_until(struct client *c, enum baseline_turn_event_kind kind)
     assert_true(c->met);
 }
 
-static void allocate(struct client *c)
+static void open_turn(struct client *c)
 {
     assert_int_equal(baseline_turn_open(c->loop, &c->config, &c->turn), 0);
+}
+
+static void allocate(struct client *c)
+{
+    open_turn(c);
     run_until(c, BASELINE_TURN_ALLOCATED);
     union base_ep relayed;
     base_ep_parse("192.0.2.15:50000", &relayed);
@@ -103,11 +110,23 @@ static void end(struct client *c)
     loop_destroy(c->loop);
 }
 
-static union base_ep peer_ep(void)
+static void permit(struct client *c)
 {
-    union base_ep ep;
-    base_ep_parse(FAKE_PEER, &ep);
-    return ep;
+    assert_int_equal(baseline_turn_permit(c->turn, &c->peer), 0);
+    run_until(c, BASELINE_TURN_PERMITTED);
+}
+
+/* From now on the server refuses that method. */
+static void refuse(struct client *c, unsigned method, unsigned code)
+{
+    c->server.method = method;
+    c->server.code = code;
+}
+
+static void refused_with(struct client *c, enum baseline_turn_fate fate)
+{
+    run_until(c, BASELINE_TURN_REFUSED);
+    assert_int_equal(c->last.fate, fate);
 }
 
 static void failed_with(struct client *c, enum baseline_turn_fate fate, unsigned code)
@@ -115,9 +134,8 @@ static void failed_with(struct client *c, enum baseline_turn_fate fate, unsigned
     run_until(c, BASELINE_TURN_FAILED);
     assert_string_equal(baseline_turn_fate_name(c->last.fate), baseline_turn_fate_name(fate));
     assert_int_equal(c->last.code, code);
-    union base_ep peer = peer_ep();
-    assert_int_equal(baseline_turn_permit(c->turn, &peer), -ENOTCONN);
-    assert_int_equal(baseline_turn_send(c->turn, &peer, "x", 1), -ENOTCONN);
+    assert_int_equal(baseline_turn_permit(c->turn, &c->peer), -ENOTCONN);
+    assert_int_equal(baseline_turn_send(c->turn, &c->peer, "x", 1), -ENOTCONN);
     end(c);
 }
 
@@ -127,19 +145,17 @@ static void send_and_data(void **state)
     (void)state;
     for (int i = 0; i < 3; i++) {
         struct client c;
-        union base_ep peer = peer_ep();
         begin(&c);
         c.config.tcp = i > 0;
         c.server.split = i > 1;
-        assert_int_equal(baseline_turn_open(c.loop, &c.config, &c.turn), 0);
-        assert_int_equal(baseline_turn_permit(c.turn, &peer), -ENOTCONN);
+        open_turn(&c);
+        assert_int_equal(baseline_turn_permit(c.turn, &c.peer), -ENOTCONN);
         run_until(&c, BASELINE_TURN_ALLOCATED);
-        assert_int_equal(baseline_turn_permit(c.turn, &peer), 0);
-        run_until(&c, BASELINE_TURN_PERMITTED);
-        assert_int_equal(baseline_turn_send(c.turn, &peer, "hello", 5), 0);
+        permit(&c);
+        assert_int_equal(baseline_turn_send(c.turn, &c.peer, "hello", 5), 0);
         run_until(&c, BASELINE_TURN_DATA);
         assert_string_equal(c.data, "hello");
-        assert_true(base_ep_equal(&c.last.peer, &peer));
+        assert_true(base_ep_equal(&c.last.peer, &c.peer));
         end(&c);
         assert_string_equal(c.server.log, "aAPsR");
     }
@@ -150,17 +166,16 @@ static void channels(void **state)
     (void)state;
     for (int i = 0; i < 3; i++) {
         struct client c;
-        union base_ep peer = peer_ep();
         begin(&c);
         c.config.tcp = i > 0;
         c.server.split = i > 1;
         allocate(&c);
-        assert_int_equal(baseline_turn_bind(c.turn, &peer), 0);
+        assert_int_equal(baseline_turn_bind(c.turn, &c.peer), 0);
         run_until(&c, BASELINE_TURN_BOUND);
-        assert_int_equal(baseline_turn_send(c.turn, &peer, "channel", 7), 0);
+        assert_int_equal(baseline_turn_send(c.turn, &c.peer, "channel", 7), 0);
         run_until(&c, BASELINE_TURN_DATA);
         assert_string_equal(c.data, "channel");
-        assert_true(base_ep_equal(&c.last.peer, &peer));
+        assert_true(base_ep_equal(&c.last.peer, &c.peer));
         end(&c);
         assert_string_equal(c.server.log, "aACR"); /* no Send indication */
     }
@@ -174,7 +189,7 @@ static void wrong_password(void **state)
         begin(&c);
         c.config.tcp = i > 0;
         c.config.password = "guess";
-        assert_int_equal(baseline_turn_open(c.loop, &c.config, &c.turn), 0);
+        open_turn(&c);
         failed_with(&c, BASELINE_TURN_WRONG_CREDENTIALS, 401);
         assert_string_equal(c.server.log, "aA");
     }
@@ -184,15 +199,13 @@ static void stale_nonce(void **state)
 {
     (void)state;
     struct client c;
-    union base_ep peer = peer_ep();
     begin(&c);
     allocate(&c);
     c.server.nonce++; /* the old one expires */
-    assert_int_equal(baseline_turn_permit(c.turn, &peer), 0);
-    run_until(&c, BASELINE_TURN_PERMITTED);
+    permit(&c);
     assert_string_equal(c.server.log, "aAPP");
     c.server.stale = 2; /* the new one too */
-    assert_int_equal(baseline_turn_bind(c.turn, &peer), 0);
+    assert_int_equal(baseline_turn_bind(c.turn, &c.peer), 0);
     failed_with(&c, BASELINE_TURN_STALE_NONCE, 438);
     assert_string_equal(c.server.log, "aAPPCC");
 }
@@ -210,9 +223,8 @@ static void refused_codes(void **state)
     for (size_t i = 0; i < BASE_ARRAY_LEN(allocate_codes); i++) {
         struct client c;
         begin(&c);
-        c.server.method = WIRE_TURN_ALLOCATE;
-        c.server.code = allocate_codes[i].code;
-        assert_int_equal(baseline_turn_open(c.loop, &c.config, &c.turn), 0);
+        refuse(&c, WIRE_TURN_ALLOCATE, allocate_codes[i].code);
+        open_turn(&c);
         failed_with(&c, allocate_codes[i].fate, allocate_codes[i].code);
     }
 }
@@ -224,14 +236,12 @@ static void expired_allocation(void **state)
     static const unsigned methods[] = {WIRE_TURN_CREATE_PERMISSION, WIRE_TURN_CHANNEL_BIND, WIRE_TURN_CONNECT};
     for (size_t i = 0; i < BASE_ARRAY_LEN(methods); i++) {
         struct client c;
-        union base_ep peer = peer_ep();
         begin(&c);
         allocate(&c);
-        c.server.method = methods[i];
-        c.server.code = 437;
-        assert_int_equal(methods[i] == WIRE_TURN_CONNECT        ? baseline_turn_connect(c.turn, &peer)
-                         : methods[i] == WIRE_TURN_CHANNEL_BIND ? baseline_turn_bind(c.turn, &peer)
-                                                                : baseline_turn_permit(c.turn, &peer),
+        refuse(&c, methods[i], 437);
+        assert_int_equal(methods[i] == WIRE_TURN_CONNECT        ? baseline_turn_connect(c.turn, &c.peer)
+                         : methods[i] == WIRE_TURN_CHANNEL_BIND ? baseline_turn_bind(c.turn, &c.peer)
+                                                                : baseline_turn_permit(c.turn, &c.peer),
                          0);
         failed_with(&c, BASELINE_TURN_GONE, 437);
     }
@@ -243,24 +253,20 @@ static void bad_request(void **state)
     (void)state;
     for (unsigned gone = 0; gone < 2; gone++) {
         struct client c;
-        union base_ep peer = peer_ep();
         begin(&c);
         allocate(&c);
-        c.server.method = WIRE_TURN_CREATE_PERMISSION;
-        c.server.code = 400;
+        refuse(&c, WIRE_TURN_CREATE_PERMISSION, 400);
         c.server.refresh = gone ? 437 : 0;
-        assert_int_equal(baseline_turn_permit(c.turn, &peer), 0);
+        assert_int_equal(baseline_turn_permit(c.turn, &c.peer), 0);
         if (gone) {
             failed_with(&c, BASELINE_TURN_GONE, 437);
             continue;
         }
-        run_until(&c, BASELINE_TURN_REFUSED);
-        assert_int_equal(c.last.fate, BASELINE_TURN_UNSUPPORTED);
+        refused_with(&c, BASELINE_TURN_UNSUPPORTED);
         assert_int_equal(c.last.code, 400);
-        assert_true(base_ep_equal(&c.last.peer, &peer));
+        assert_true(base_ep_equal(&c.last.peer, &c.peer));
         c.server.code = 0;
-        assert_int_equal(baseline_turn_permit(c.turn, &peer), 0);
-        run_until(&c, BASELINE_TURN_PERMITTED);
+        permit(&c);
         end(&c);
     }
 }
@@ -270,23 +276,17 @@ static void refused_peer(void **state)
 {
     (void)state;
     struct client c;
-    union base_ep peer = peer_ep();
     begin(&c);
     allocate(&c);
-    c.server.method = WIRE_TURN_CREATE_PERMISSION;
-    c.server.code = 403;
-    assert_int_equal(baseline_turn_permit(c.turn, &peer), 0);
-    run_until(&c, BASELINE_TURN_REFUSED);
-    assert_int_equal(c.last.fate, BASELINE_TURN_FORBIDDEN);
-    assert_true(base_ep_equal(&c.last.peer, &peer));
-    c.server.method = WIRE_TURN_CONNECT;
-    c.server.code = 447;
-    assert_int_equal(baseline_turn_connect(c.turn, &peer), 0);
-    run_until(&c, BASELINE_TURN_REFUSED);
-    assert_int_equal(c.last.fate, BASELINE_TURN_PEER_UNREACHABLE);
+    refuse(&c, WIRE_TURN_CREATE_PERMISSION, 403);
+    assert_int_equal(baseline_turn_permit(c.turn, &c.peer), 0);
+    refused_with(&c, BASELINE_TURN_FORBIDDEN);
+    assert_true(base_ep_equal(&c.last.peer, &c.peer));
+    refuse(&c, WIRE_TURN_CONNECT, 447);
+    assert_int_equal(baseline_turn_connect(c.turn, &c.peer), 0);
+    refused_with(&c, BASELINE_TURN_PEER_UNREACHABLE);
     c.server.code = 0;
-    assert_int_equal(baseline_turn_permit(c.turn, &peer), 0);
-    run_until(&c, BASELINE_TURN_PERMITTED);
+    permit(&c);
     end(&c);
 }
 
@@ -295,7 +295,6 @@ static void loss_and_silence(void **state)
 {
     (void)state;
     struct client c;
-    union base_ep peer = peer_ep();
     begin(&c);
     c.server.lose = 2;
     allocate(&c);
@@ -305,7 +304,7 @@ static void loss_and_silence(void **state)
     c.config.patience_ns = 200 * MS;
     allocate(&c);
     c.server.mute = true;
-    assert_int_equal(baseline_turn_permit(c.turn, &peer), 0);
+    assert_int_equal(baseline_turn_permit(c.turn, &c.peer), 0);
     failed_with(&c, BASELINE_TURN_NO_ANSWER, 0);
     /* At 0, 20, 60 and 140 ms; a machine that sleeps may skip some, none comes more often. */
     assert_in_range(strlen(c.server.log), strlen("aAPP"), strlen("aAPPPP"));
@@ -317,13 +316,12 @@ static void silence_over_tcp(void **state)
 {
     (void)state;
     struct client c;
-    union base_ep peer = peer_ep();
     begin(&c);
     c.config.tcp = true;
     c.config.patience_ns = 100 * MS;
     allocate(&c);
     c.server.mute = true;
-    assert_int_equal(baseline_turn_permit(c.turn, &peer), 0);
+    assert_int_equal(baseline_turn_permit(c.turn, &c.peer), 0);
     failed_with(&c, BASELINE_TURN_NO_ANSWER, 0);
     assert_string_equal(c.server.log, "aAP");
     begin(&c);
@@ -341,7 +339,7 @@ static void nobody_there(void **state)
         begin(&c);
         c.config.tcp = i > 0;
         base_ep_set_port(&c.config.server, 1); /* tcpmux: nobody's, below what the kernel gives away */
-        assert_int_equal(baseline_turn_open(c.loop, &c.config, &c.turn), 0);
+        open_turn(&c);
         failed_with(&c, BASELINE_TURN_UNREACHABLE, 0);
     }
 }
@@ -351,13 +349,12 @@ static void renewals(void **state)
 {
     (void)state;
     struct client c;
-    union base_ep peer = peer_ep();
     begin(&c);
     c.config.permission_ns = 40 * MS;
     c.config.channel_ns = 60 * MS;
     c.server.lifetime_s = 1;
     allocate(&c);
-    assert_int_equal(baseline_turn_bind(c.turn, &peer), 0);
+    assert_int_equal(baseline_turn_bind(c.turn, &c.peer), 0);
     run_until(&c, BASELINE_TURN_BOUND);
     alarm(60);
     while (!strchr(c.server.log, 'R')) /* at half of the lifetime */
@@ -381,13 +378,11 @@ static void forged_answers(void **state)
     (void)state;
     for (int i = 0; i < 2; i++) {
         struct client c;
-        union base_ep peer = peer_ep();
         begin(&c);
         c.config.tcp = i > 0;
         c.server.forge = true;
         allocate(&c);
-        assert_int_equal(baseline_turn_permit(c.turn, &peer), 0);
-        run_until(&c, BASELINE_TURN_PERMITTED);
+        permit(&c);
         end(&c);
     }
 }
@@ -407,22 +402,21 @@ static void tcp_relays(void **state)
     (void)state;
     for (int stale = 0; stale < 2; stale++) {
         struct client c;
-        union base_ep peer = peer_ep();
         begin(&c);
         c.config.tcp = c.config.relay_tcp = true;
         c.server.early = "the peer was first";
         allocate(&c);
-        assert_int_equal(baseline_turn_connect(c.turn, &peer), 0);
+        assert_int_equal(baseline_turn_connect(c.turn, &c.peer), 0);
         c.server.nonce += (unsigned)stale;
         run_until(&c, BASELINE_TURN_CONNECTED);
         assert_false(c.last.incoming);
-        assert_true(base_ep_equal(&c.last.peer, &peer));
+        assert_true(base_ep_equal(&c.last.peer, &c.peer));
         expect_early(&c);
         c.server.nonce += (unsigned)stale;
         fake_attempt(&c.server);
         run_until(&c, BASELINE_TURN_CONNECTED);
         assert_true(c.last.incoming);
-        assert_true(base_ep_equal(&c.last.peer, &peer));
+        assert_true(base_ep_equal(&c.last.peer, &c.peer));
         expect_early(&c);
         end(&c);
         assert_string_equal(c.server.log, stale ? "aAXXBBBR" : "aAXBBR");
@@ -437,11 +431,9 @@ static void tcp_bind_refused(void **state)
     begin(&c);
     c.config.tcp = c.config.relay_tcp = true;
     allocate(&c);
-    c.server.method = WIRE_TURN_CONNECTION_BIND;
-    c.server.code = 447;
+    refuse(&c, WIRE_TURN_CONNECTION_BIND, 447);
     fake_attempt(&c.server);
-    run_until(&c, BASELINE_TURN_REFUSED);
-    assert_int_equal(c.last.fate, BASELINE_TURN_PEER_UNREACHABLE);
+    refused_with(&c, BASELINE_TURN_PEER_UNREACHABLE);
     assert_true(c.last.incoming);
     end(&c);
 }
@@ -453,11 +445,10 @@ static void close_anywhere(void **state)
     for (int transport = 0; transport < 2; transport++)
         for (int after = -1; after < 5; after++) {
             struct client c;
-            union base_ep peer = peer_ep();
             begin(&c);
             c.config.tcp = transport > 0;
             c.config.relay_tcp = transport > 0;
-            assert_int_equal(baseline_turn_open(c.loop, &c.config, &c.turn), 0);
+            open_turn(&c);
             if (after < 0) {
                 baseline_turn_close(c.turn);
                 baseline_turn_close(c.turn);
@@ -471,11 +462,11 @@ static void close_anywhere(void **state)
             for (int step = 0; !c.told[BASELINE_TURN_CLOSED]; step++) {
                 assert_int_equal(loop_run_once(c.loop, 50 * MS), 0);
                 if (c.told[BASELINE_TURN_ALLOCATED] == 1 && !c.told[BASELINE_TURN_CLOSED] && c.close_after >= 0) {
-                    baseline_turn_permit(c.turn, &peer);
-                    baseline_turn_bind(c.turn, &peer);
-                    baseline_turn_send(c.turn, &peer, "x", 1);
+                    baseline_turn_permit(c.turn, &c.peer);
+                    baseline_turn_bind(c.turn, &c.peer);
+                    baseline_turn_send(c.turn, &c.peer, "x", 1);
                     if (transport)
-                        baseline_turn_connect(c.turn, &peer);
+                        baseline_turn_connect(c.turn, &c.peer);
                 }
             }
             alarm(0);
@@ -498,10 +489,9 @@ static void bad_configs(void **state)
     config.server = (union base_ep){0};
     assert_int_equal(baseline_turn_open(c.loop, &config, &c.turn), -EINVAL);
     allocate(&c);
-    union base_ep peer = peer_ep();
     static const uint8_t big[BASELINE_TURN_MAX_DATA + 1];
-    assert_int_equal(baseline_turn_send(c.turn, &peer, big, sizeof(big)), -EMSGSIZE);
-    assert_int_equal(baseline_turn_send(c.turn, &peer, big, sizeof(big) - 1), 0);
+    assert_int_equal(baseline_turn_send(c.turn, &c.peer, big, sizeof(big)), -EMSGSIZE);
+    assert_int_equal(baseline_turn_send(c.turn, &c.peer, big, sizeof(big) - 1), 0);
     end(&c);
 }
 
