@@ -10,6 +10,12 @@
 bats_require_minimum_version 1.5.0
 load lab
 
+# campaign PARALLEL: one trial a cell; its pairs, techniques and links are on stdin.
+campaign() {
+    printf '%s\n' '[campaign]' 'name = t' 'seed = 3' 'trials = 1' 'warmup = 0' 'timeout = 15s' "parallel = $1" >"$DIR/c.ini"
+    cat >>"$DIR/c.ini"
+}
+
 # all JQ: holds for every trial.
 all() {
     jq -c '[.cell, .outcome, .path, .a.quality]' "$DIR/out/trials.jsonl"
@@ -17,14 +23,7 @@ all() {
 }
 
 @test "direct and hairpin paths, TCP and UDP: round trips, throughput, the cap; and in the report" {
-    cat >"$DIR/c.ini" <<EOF
-[campaign]
-name = t
-seed = 3
-trials = 1
-warmup = 0
-timeout = 15s
-parallel = 6
+    campaign 6 <<EOF
 pairs = linux-strict / linux-strict, port-restricted@full-cone / linux-strict@full-cone
 techniques = tcp, udp, capped
 [technique tcp]
@@ -59,14 +58,7 @@ EOF
 }
 
 @test "a path that dies while it is measured: the trial stays a success, and says what is missing" {
-    cat >"$DIR/c.ini" <<EOF
-[campaign]
-name = t
-seed = 3
-trials = 1
-warmup = 0
-timeout = 15s
-parallel = 2
+    campaign 2 <<EOF
 nats-a = linux-strict
 nats-b = port-restricted
 techniques = tcp, udp
@@ -87,14 +79,7 @@ EOF
 
 @test "a relayed path beside the direct one, same pair, same link: one more host on the way" {
     command -v turnserver >/dev/null || skip "coturn is not installed: sudo make deps-relay"
-    cat >"$DIR/c.ini" <<EOF
-[campaign]
-name = t
-seed = 3
-trials = 1
-warmup = 0
-timeout = 15s
-parallel = 3
+    campaign 3 <<EOF
 nats = linux-strict
 techniques = udp, relay-udp, relay-tcp
 [technique udp]
