@@ -453,6 +453,18 @@ static enum reset judge_reset(const struct nat_session *session, const struct se
     return to_unseen || to_challenge ? RESET_CLOSES_UNSEEN : RESET_CLOSES;
 }
 
+/* What a segment is by the windows; who is liberal lets it pass all the same, and knows nothing against it. */
+static enum nat_tcp_verdict judge_window(struct nat_session *session, const struct nat_packet *p, struct segment *s,
+                                         bool reply, bool liberal)
+{
+    enum nat_tcp_verdict verdict = follow_window(session, p, s, reply);
+    if (liberal)
+        return NAT_TCP_PASS;
+    if (verdict == NAT_TCP_INVALID)
+        remember_invalid(session, s, reply);
+    return verdict;
+}
+
 static enum nat_tcp_verdict track_reset(const struct lab_nat *nat, struct nat_session *session,
                                         const struct nat_packet *p, struct segment *s, bool reply, bool *changed)
 {
@@ -465,10 +477,8 @@ static enum nat_tcp_verdict track_reset(const struct lab_nat *nat, struct nat_se
     if (reset == RESET_INVALID)
         return NAT_TCP_INVALID;
     if (reset != RESET_CLOSES_UNSEEN) {
-        enum nat_tcp_verdict verdict = follow_window(session, p, s, reply);
-        if (verdict == NAT_TCP_INVALID && !liberal)
-            remember_invalid(session, s, reply);
-        if (verdict != NAT_TCP_PASS && !liberal)
+        enum nat_tcp_verdict verdict = judge_window(session, p, s, reply, liberal);
+        if (verdict != NAT_TCP_PASS)
             return verdict;
     }
     remember(session, s, reply);
@@ -514,10 +524,8 @@ static enum nat_tcp_verdict track_state(const struct lab_nat *nat, struct nat_se
 {
     enum nat_tcp_state before = session->tcp_state;
     bool liberal = nat->profile.window == LAB_WINDOW_LIBERAL || session->tcp[reply].liberal;
-    enum nat_tcp_verdict verdict = follow_window(session, p, s, reply);
-    if (verdict == NAT_TCP_INVALID && !liberal)
-        remember_invalid(session, s, reply);
-    if (verdict != NAT_TCP_PASS && !liberal)
+    enum nat_tcp_verdict verdict = judge_window(session, p, s, reply, liberal);
+    if (verdict != NAT_TCP_PASS)
         return verdict;
     remember(session, s, reply);
     session->tcp_state = (uint8_t)next;

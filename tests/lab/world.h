@@ -56,15 +56,22 @@ static inline struct lab_host *add(struct world *w, const char *name, const char
     return host;
 }
 
-/* a and b behind `profile`, each with this link, and s with a public address and no delay. */
-static inline struct world world_new(const char *profile, struct lab_link link)
+/* A lab without hosts. */
+static inline struct world world_empty(void)
 {
-    struct world w;
+    struct world w = {0};
     char err[LAB_ERROR_LEN];
     union base_ep keep = ep("203.0.113.9", KEEP_PORT);
     assert_int_equal(loop_create(&w.loop, 0), 0);
     assert_int_equal(lab_create(&w.lab, w.loop, 1, err), 0);
     assert_int_equal(lab_set_keep(w.lab, &keep), 0);
+    return w;
+}
+
+/* a and b behind `profile`, each with this link, and s with a public address and no delay. */
+static inline struct world world_new(const char *profile, struct lab_link link)
+{
+    struct world w = world_empty();
     w.a = add(&w, "a", profile, "198.51.100.1", "10.1.0.2", link);
     w.b = add(&w, "b", profile, "198.51.100.2", "10.1.0.2", link);
     w.s = add(&w, "s", "open", "203.0.113.9", "10.9.0.2", (struct lab_link){0});
@@ -76,6 +83,16 @@ static inline void world_free(struct world *w)
     lab_destroy(w->lab);
     assert_int_equal(loop_pending(w->loop), 0);
     loop_destroy(w->loop);
+}
+
+/* The same, and nothing has left a NAT with an address that it does not have. */
+static inline void world_done(struct world *w)
+{
+    struct lab_counters c;
+    lab_counters(w->lab, &c);
+    assert_int_equal(c.bad_source, 0);
+    assert_int_equal(c.malformed, 0);
+    world_free(w);
 }
 
 /* ---- sockets in hosts ------------------------------------------------------------------------ */
