@@ -4,26 +4,9 @@
  * from its definition or takes as long as the ratio says, a quantile off by one rank, and a half-done failure.
  */
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 
-#include <cmocka.h>
-
-#include "bench/hist/hist.h"
-
-static void assert_same(const struct hist *a, const struct hist *b)
-{
-    struct hist_iter x = {0}, y = {0};
-    assert_true(a->total == b->total);
-    while (hist_next(a, &x)) {
-        assert_true(hist_next(b, &y));
-        assert_true(x.lo == y.lo && x.hi == y.hi && x.count == y.count);
-    }
-    assert_false(hist_next(b, &y));
-}
+#include "tests/unit/hist_same.h"
 
 /* A value from 1 us to 1 h, every magnitude alike. */
 static uint64_t any_latency(struct base_rng *rng)

@@ -16,19 +16,9 @@
 #include <cmocka.h>
 
 #include "bench/hist/internal.h"
+#include "tests/unit/hist_same.h"
 
 /* ---- helpers --------------------------------------------------------------------------------- */
-
-static void assert_same(const struct hist *a, const struct hist *b)
-{
-    struct hist_iter x = {0}, y = {0};
-    assert_true(a->total == b->total);
-    while (hist_next(a, &x)) {
-        assert_true(hist_next(b, &y));
-        assert_true(x.lo == y.lo && x.hi == y.hi && x.count == y.count);
-    }
-    assert_false(hist_next(b, &y));
-}
 
 static void assert_round_trip(const struct hist *h)
 {
