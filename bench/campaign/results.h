@@ -76,7 +76,8 @@ json_t *campaign_run_json(const struct campaign_config *config, const struct cam
  * at. */
 bool campaign_run_same(const json_t *there, const json_t *here, char err[CAMPAIGN_ERROR_LEN]);
 /* What THERE becomes when it goes on as HERE with more trials a cell, for a trial's seed does not depend on how many
- * there are. New reference; NULL when those are fewer, or anything else differs. */
+ * there are, or with other expectations, which are no part of what is measured. New reference; NULL when the trials are
+ * fewer, or anything else differs. */
 json_t *campaign_run_grow(const json_t *there, const json_t *here);
 /* Which shard; 0/0 for the whole. */
 struct campaign_shard campaign_run_shard(const json_t *run);

@@ -248,8 +248,8 @@ bool campaign_run_same(const json_t *there, const json_t *here, char err[CAMPAIG
     return true;
 }
 
-/* The same with as many trials a cell as HERE has; NULL where those are fewer, or it is not that. New reference. */
-static json_t *with_trials_of(const json_t *there, const json_t *here)
+/* The same with as many trials a cell as HERE has, and its expectations; NULL where those are fewer. New reference. */
+static json_t *with_plan_of(const json_t *there, const json_t *here)
 {
     json_t *out = json_deep_copy(there);
     json_t *campaign = json_object_get(out, "campaign"), *cells = json_object_get(out, "cells"), *cell;
@@ -257,8 +257,10 @@ static json_t *with_trials_of(const json_t *there, const json_t *here)
     size_t i;
     bool more = json_is_object(campaign) && json_is_array(cells) &&
                 json_integer_value(json_object_get(campaign, "trials")) <= json_integer_value(now);
-    if (more)
+    if (more) {
         json_object_set_new(campaign, "trials", json_deep_copy(now));
+        json_object_set(campaign, "expect", json_object_get(json_object_get(here, "campaign"), "expect"));
+    }
     json_array_foreach(cells, i, cell)
     {
         const json_t *trials = json_object_get(json_array_get(json_object_get(here, "cells"), i), "trials");
@@ -275,7 +277,7 @@ static json_t *with_trials_of(const json_t *there, const json_t *here)
 json_t *campaign_run_grow(const json_t *there, const json_t *here)
 {
     char why[CAMPAIGN_ERROR_LEN];
-    json_t *grown = with_trials_of(there, here);
+    json_t *grown = with_plan_of(there, here);
     if (grown && campaign_run_same(grown, here, why))
         return grown;
     json_decref(grown);

@@ -210,6 +210,15 @@ static void run_descriptions_compare(void **state)
     assert_non_null(grown);
     assert_true(campaign_run_same(grown, longer, err));
     assert_null(campaign_run_grow(longer, one));
+    /* What is expected is no part of what is measured. */
+    json_t *hoping = json_deep_copy(one);
+    json_object_set_new(json_object_get(hoping, "campaign"), "expect", json_pack("[s]", "*/*/* = 100%"));
+    assert_false(campaign_run_same(one, hoping, err));
+    json_decref(grown);
+    grown = campaign_run_grow(one, hoping);
+    assert_non_null(grown);
+    assert_true(campaign_run_same(grown, hoping, err));
+    json_decref(hoping);
     assert_null(campaign_run_grow(filtered, longer));
     json_decref(grown);
     assert_false(campaign_run_same(one, filtered, err));
