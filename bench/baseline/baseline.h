@@ -23,7 +23,8 @@ enum baseline_turn_fate {
     BASELINE_TURN_UNREACHABLE,       /* refused by the server's host (ICMP, RST), or there is no way to it */
     BASELINE_TURN_WRONG_CREDENTIALS, /* 401 or 441 although we had authenticated */
     BASELINE_TURN_STALE_NONCE,       /* 438 also with the new nonce */
-    BASELINE_TURN_GONE,              /* 437: the server has no such allocation (any more), or has one already */
+    BASELINE_TURN_GONE,              /* 437: the server has no such allocation (any more), or has one already for each
+                                      * of three ports that we tried */
     BASELINE_TURN_QUOTA,             /* 486: this user has too many */
     BASELINE_TURN_CAPACITY,          /* 508: the server has no port left */
     BASELINE_TURN_FORBIDDEN,         /* 403 */

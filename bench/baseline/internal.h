@@ -66,6 +66,7 @@ struct baseline_turn {
     size_t realm_len, nonce_len;
     uint8_t key[WIRE_TURN_KEY_LEN];
 
+    unsigned moves;      /* UDP: how often another port was taken, as there was an allocation already */
     uint64_t refresh_ns; /* when the allocation is due; 0 = not known */
     bool doubted;        /* doubt was refused with 400: a Refresh is to tell whether the allocation still stands */
     struct turn_ask doubt;
@@ -130,6 +131,8 @@ void turn_requests_drop(struct baseline_turn *turn);
 
 /* The socket. 0, or -errno. What is sent before the start waits, over TCP. */
 int turn_server_open(struct baseline_turn *turn);
+/* UDP, from within what was received: goes on from another port. 0, or -errno: all is as it was. */
+int turn_server_move(struct baseline_turn *turn);
 /* From here on operations are pending. */
 void turn_server_start(struct baseline_turn *turn);
 /* Sends a message. 0, or -errno: -EAGAIN where there is no room. */

@@ -198,6 +198,21 @@ int baseline_turn_send(struct baseline_turn *turn, const union base_ep *ep, cons
     return n < 0 ? n : turn_server_send(turn, buf, (size_t)n);
 }
 
+/* ---- another port ----------------------------------------------------------------------------- */
+
+/* A NAT may give us a port whose last owner has left an allocation on the server: three are tried (RFC 8656, 7.4). */
+#define MAX_MOVES 2
+
+static bool moves(struct baseline_turn *turn, const struct turn_ask *ask, uint16_t code)
+{
+    bool can = ask->method == WIRE_TURN_ALLOCATE && code == WIRE_TURN_E_ALLOCATION_MISMATCH && !turn->config.tcp &&
+               turn->moves < MAX_MOVES && !turn->closing;
+    if (!can || turn_server_move(turn) < 0)
+        return false;
+    turn->moves++;
+    return turn_ask(turn, ask) == 0;
+}
+
 /* ---- doubt ----------------------------------------------------------------------------------- */
 
 /* Some servers call a request for an allocation that has expired just bad (coturn: 400, not 437): a Refresh tells. */
@@ -306,7 +321,7 @@ void turn_refused(struct baseline_turn *turn, const struct turn_ask *ask, enum b
     /* The server is waiting for the peer, and so are we no longer. */
     if (fate == BASELINE_TURN_NO_ANSWER && ask->method == WIRE_TURN_CONNECT)
         event.fate = BASELINE_TURN_PEER_UNREACHABLE;
-    if (doubts(turn, ask, code))
+    if (doubts(turn, ask, code) || moves(turn, ask, code))
         return;
     if (mine || lost) {
         turn_fail(turn, fate, code);

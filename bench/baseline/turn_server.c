@@ -111,23 +111,48 @@ static void tcp_done(struct loop_op *op, int res)
 
 /* ---- both ------------------------------------------------------------------------------------ */
 
-int turn_server_open(struct baseline_turn *turn)
+static int udp_socket(const union base_ep *server)
 {
-    const union base_ep *server = &turn->config.server;
-    int on = 1, type = turn->config.tcp ? SOCK_STREAM : SOCK_DGRAM;
-    turn->fd = socket(server->sa.sa_family, type | SOCK_CLOEXEC, 0);
-    if (turn->fd < 0)
+    int fd = socket(server->sa.sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
         return -errno;
-    if (turn->config.tcp) {
-        setsockopt(turn->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-        turn->connect_until_ns = base_now_ns() + turn_patience_ns(turn);
-    } else if (connect(turn->fd, &server->sa, base_ep_len(server)) < 0) {
+    if (connect(fd, &server->sa, base_ep_len(server)) < 0) {
         int err = -errno;
-        close(turn->fd);
+        close(fd);
         return err;
     }
-    loop_op_init(&turn->io_op, turn->config.tcp ? tcp_done : udp_done, turn);
+    return fd;
+}
+
+static int tcp_socket(const union base_ep *server)
+{
+    int on = 1, fd = socket(server->sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -errno;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    return fd;
+}
+
+int turn_server_open(struct baseline_turn *turn)
+{
+    bool tcp = turn->config.tcp;
+    turn->fd = tcp ? tcp_socket(&turn->config.server) : udp_socket(&turn->config.server);
+    if (turn->fd < 0)
+        return turn->fd;
+    if (tcp)
+        turn->connect_until_ns = base_now_ns() + turn_patience_ns(turn);
+    loop_op_init(&turn->io_op, tcp ? tcp_done : udp_done, turn);
     loop_op_init(&turn->send_op, tcp_sent, turn);
+    return 0;
+}
+
+int turn_server_move(struct baseline_turn *turn)
+{
+    int fd = udp_socket(&turn->config.server);
+    if (fd < 0)
+        return fd;
+    close(turn->fd);
+    turn->fd = fd; /* udp_done() polls it */
     return 0;
 }
 

@@ -229,6 +229,27 @@ static void refused_codes(void **state)
     }
 }
 
+/* A NAT gave us a port whose last owner has left an allocation: another port is tried, three in all. */
+static void taken_port(void **state)
+{
+    (void)state;
+    for (unsigned taken = 2; taken <= 3; taken++) {
+        struct client c;
+        begin(&c);
+        c.server.taken = taken;
+        open_turn(&c);
+        if (taken == 3) {
+            failed_with(&c, BASELINE_TURN_GONE, 437);
+        } else {
+            run_until(&c, BASELINE_TURN_ALLOCATED);
+            permit(&c);
+            end(&c);
+        }
+        assert_string_equal(c.server.log, taken == 3 ? "aAAA" : "aAAAPR");
+        assert_int_equal(c.server.n_ports, taken);
+    }
+}
+
 /* The allocation has expired behind our back: what we ask next says so. */
 static void expired_allocation(void **state)
 {
@@ -498,12 +519,12 @@ static void bad_configs(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(send_and_data),    cmocka_unit_test(channels),      cmocka_unit_test(wrong_password),
-        cmocka_unit_test(stale_nonce),      cmocka_unit_test(refused_codes), cmocka_unit_test(expired_allocation),
-        cmocka_unit_test(refused_peer),     cmocka_unit_test(bad_request),   cmocka_unit_test(loss_and_silence),
-        cmocka_unit_test(silence_over_tcp), cmocka_unit_test(nobody_there),  cmocka_unit_test(renewals),
-        cmocka_unit_test(forged_answers),   cmocka_unit_test(tcp_relays),    cmocka_unit_test(tcp_bind_refused),
-        cmocka_unit_test(close_anywhere),   cmocka_unit_test(bad_configs),
+        cmocka_unit_test(send_and_data),      cmocka_unit_test(channels),         cmocka_unit_test(wrong_password),
+        cmocka_unit_test(stale_nonce),        cmocka_unit_test(refused_codes),    cmocka_unit_test(taken_port),
+        cmocka_unit_test(expired_allocation), cmocka_unit_test(refused_peer),     cmocka_unit_test(bad_request),
+        cmocka_unit_test(loss_and_silence),   cmocka_unit_test(silence_over_tcp), cmocka_unit_test(nobody_there),
+        cmocka_unit_test(renewals),           cmocka_unit_test(forged_answers),   cmocka_unit_test(tcp_relays),
+        cmocka_unit_test(tcp_bind_refused),   cmocka_unit_test(close_anywhere),   cmocka_unit_test(bad_configs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -45,6 +45,9 @@ struct fake {
     bool split;        /* TCP: every byte on its own */
     unsigned method;   /* this method is refused ... */
     unsigned code;     /* ... with this code */
+    unsigned taken;    /* so many of the client's endpoints have an allocation already */
+    uint16_t ports[4]; /* theirs */
+    unsigned n_ports;
     unsigned refresh;  /* Refresh is refused with this */
     const char *early; /* comes right behind the answer to ConnectionBind, in one write with it */
 
@@ -169,6 +172,18 @@ static inline void fake_attempt(struct fake *f)
     fake_send(f, buf, (size_t)wire_stun_end(&w, false));
 }
 
+static inline bool fake_has_allocation(struct fake *f)
+{
+    uint16_t port = base_ep_port(&f->from);
+    for (unsigned i = 0; i < f->n_ports; i++)
+        if (f->ports[i] == port)
+            return true;
+    if (f->n_ports >= f->taken || f->n_ports >= BASE_ARRAY_LEN(f->ports))
+        return false;
+    f->ports[f->n_ports++] = port;
+    return true;
+}
+
 static inline void fake_request(struct fake *f, const uint8_t *buf, size_t len, const struct wire_turn *msg)
 {
     uint8_t key[WIRE_TURN_KEY_LEN];
@@ -194,6 +209,8 @@ static inline void fake_request(struct fake *f, const uint8_t *buf, size_t len, 
         fake_error(f, msg, 438, true);
     } else if (f->code && f->method == msg->stun.method) {
         fake_error(f, msg, f->code, false);
+    } else if (f->taken && msg->stun.method == WIRE_TURN_ALLOCATE && fake_has_allocation(f)) {
+        fake_error(f, msg, WIRE_TURN_E_ALLOCATION_MISMATCH, false);
     } else if (f->refresh && msg->stun.method == WIRE_TURN_REFRESH) {
         fake_error(f, msg, f->refresh, false);
     } else {
