@@ -14,6 +14,8 @@ PROTOCOLS="pcp nat-pmp upnp"
 setup_file() {
     command -v miniupnpd >/dev/null || return 0
     export D=$BATS_FILE_TMPDIR PUNCHBENCH_DATA=$ROOT/bench
+    # libminiupnpc reads numbers out of a buffer that does not end in a zero; none of them reaches its end.
+    export ASAN_OPTIONS=${ASAN_OPTIONS-}:strict_string_checks=0
     local protocol
     for protocol in $PROTOCOLS; do
         # The pipe keeps the path, and so the mapping: the control is that it is there then.
