@@ -195,7 +195,7 @@ $(BUILD)/fuzz-seeds/%: $(BUILD)/obj/tests/fuzz/%.o $(BUILD)/obj/tests/fuzz/drive
 
 # What parses foreign bytes, and what that needs.
 FUZZ_SRC := $(predict_SRC) $(wire_SRC) $(base_SRC) $(hist_SRC) $(record_SRC) bench/discover/answer.c $(filter-out %/nat_box.c %/nat_view.c,$(wildcard bench/lab/nat*.c)) bench/lab/packet.c \
-  $(addprefix bench/peer/,facts.c options.c quality_flow.c search.c search_holes.c search_predict.c)
+  $(addprefix bench/peer/,facts.c options.c private.c quality_flow.c search.c search_budget.c search_holes.c search_predict.c)
 $(BUILD)/fuzz/%: tests/fuzz/%.c $(FUZZ_SRC) | need-build
 	$(call say,FUZZ,$@)
 	$(Q)mkdir -p $(@D)
