@@ -162,6 +162,12 @@ void test_again(struct test *t)
     t->round++;
 }
 
+void test_repeat(struct test *t, stage_fn *const *stages, unsigned most)
+{
+    if (++t->round < most)
+        t->stages = stages;
+}
+
 /* Tests of one phase run side by side; what would disturb another one's counting comes in a phase of its own. */
 static void next_phase(struct discover *d)
 {

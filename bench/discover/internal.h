@@ -40,6 +40,8 @@ void test_done(struct test *t);
 void test_end(struct test *t);
 /* From a stage: the same one is called again after this round of operations. */
 void test_again(struct test *t);
+/* From the last stage: the whole test once more, until it has run so many times. */
+void test_repeat(struct test *t, stage_fn *const *stages, unsigned most);
 /* Waits for so long. */
 void wait_start(struct test *t, uint64_t ns);
 
@@ -255,6 +257,9 @@ uint64_t short_wait_ns(const struct discover *d);
 uint64_t repeat_wait_ns(const struct discover *d);
 /* Takes what an answer or an announcement says of S's other endpoints. */
 void learn_server(struct discover *d, const union base_ep *other);
+
+/* How often last-destination-only is tested for until a late answer has been heard. */
+#define LAST_ROUNDS 3
 
 /* The tests (udp.c, tcp.c, holes.c). */
 extern stage_fn *const udp_contact[],

@@ -134,7 +134,7 @@ void judge_filtering(struct discover *d)
     enum predict_filtering value = filtering_of(d);
     believe(d, PREDICT_FILTERING, (int)value, value ? LIKELY : 0);
     if (value == PREDICT_FILTERING_APD && !d->mapping_moves && !d->filter.last_known)
-        note(d, PREDICT_FILTERING, "or last-destination-only: the server does not answer late");
+        note(d, PREDICT_FILTERING, "or last-destination-only: no late answer of the server was heard");
 }
 
 /* ---- holes ----------------------------------------------------------------------------------- */

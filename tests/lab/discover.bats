@@ -64,6 +64,8 @@ is() {
 
 @test "every profile, over UDP and TCP: what its file says" {
     run "$TABLE"
+    # What is wrong first: a long output is read from its beginning.
+    grep -E '!=|no result' <<<"$output" || true
     echo "$output"
     [ "$status" = 0 ]
     [[ $output == *" 0 wrong, 0 without a result" ]]
@@ -96,6 +98,20 @@ is() {
     [[ $output == *"address-and-port-dependent!=endpoint-independent"*"sequential+1!=preserve"* ]]
     run -1 "$TABLE" --discover true full-cone
     [[ $output == *"2 without a result" ]]
+}
+
+@test "a machine that stops for half a second now and then: its silence is not the NAT's" {
+    setsid "$TABLE" port-restricted linux-rst double-nat linux-liberal hostile firewall6 picky >"$D/stalled" 3>&- &
+    local table=$!
+    while kill -0 "$table" 2>/dev/null; do
+        sleep 0.8
+        pkill -STOP -s "$table" || break
+        sleep 0.5
+        pkill -CONT -s "$table"
+    done
+    cat "$D/stalled"
+    [[ $(cat "$D/stalled") == *"7 profiles, 112 cells, "*" 0 without a result" ]]
+    [ "$(grep -c ' last-destination-only!=' "$D/stalled")" = 0 ]
 }
 
 @test "a server with one address: what follows from it, and unknown with the reason for the rest" {
