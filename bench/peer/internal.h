@@ -102,6 +102,8 @@ void peer_predict_learn(const struct peer_facts *f, struct predict_behaviour *le
 struct predict_behaviour peer_predict_behaviour(const struct peer_facts *f);
 /* Keeps that in the facts: a plan asks for it again and again. */
 void peer_predict_judge(struct peer_facts *f);
+/* Brings both to the moment of the plan: so long after ours were complete, and after theirs came (they crossed S). */
+void peer_predict_age(struct peer_facts *ours, uint64_t ours_ns, struct peer_facts *theirs, uint64_t theirs_ns);
 /* opener: 0 (a), 1 (b), -1 (either). 0, or -errno. */
 int peer_predict_plan(const struct peer_facts *a, const struct peer_facts *b, int opener,
                       const struct peer_timing *timing, const struct predict_caps *caps, struct predict_plan *out);
@@ -366,7 +368,7 @@ struct peer_trial {
     bool have_plan;
     struct wire_path_keys keys;
 
-    uint64_t begin_ns, sampled_ns, plannable_ns, planned_ns, plan_sent_ns, start_ns, opened_ns, agreed_ns, end_ns;
+    uint64_t begin_ns, sampled_ns, theirs_ns, planned_ns, plan_sent_ns, start_ns, opened_ns, agreed_ns, end_ns;
     struct loop_op start_timer, deadline_timer, tick_timer;
 
     struct peer_path *paths; /* all live paths */

@@ -8,8 +8,8 @@
 
 /* The rate cap lets so many probes go at once; only larger budgets are spread over time. */
 #define BURST 64
-/* From the facts to the start: they cross S, and the plan crosses it twice. */
-#define START_RTTS 2
+/* From the plan to the start: it crosses S. */
+#define START_RTTS 1
 /* Seconds of others' allocations that count from earlier trials: traffic changes with the hour. */
 #define MEMORY_S 30.0
 /* And it comes in bursts: to know the mean of many allocations well says little of the next few. */
@@ -129,6 +129,12 @@ void peer_predict_learn(const struct peer_facts *f, struct predict_behaviour *le
         /* Another NAT than before, or the first look at one. */
         *learnt = is ? fresh : (struct predict_behaviour){.mapping = {0, 0}};
     }
+}
+
+void peer_predict_age(struct peer_facts *ours, uint64_t ours_ns, struct peer_facts *theirs, uint64_t theirs_ns)
+{
+    ours->taken_ns += ours_ns;
+    theirs->taken_ns += theirs_ns + (ours->rtt_ns + theirs->rtt_ns) / 2;
 }
 
 /* interval: seconds between two probes. */

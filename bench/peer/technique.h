@@ -113,7 +113,7 @@ struct peer_facts {
     size_t n_private;
     struct peer_sample *samples; /* owned; peer_facts_free() */
     size_t n_samples;
-    uint64_t taken_ns; /* when these facts were complete, on the samples' clock */
+    uint64_t taken_ns; /* when these facts were complete, on the samples' clock; for a plan: when that is made */
     uint64_t rtt_ns;   /* to S, as S measured it; filled in by the receiver of the facts */
     uint64_t open_files;
     uint16_t port_lo, port_hi;          /* local ports to punch from */

@@ -407,6 +407,7 @@ void peer_trial_facts(struct peer_trial *t, const struct wire_reader *r)
         return;
     }
     t->have_theirs = true;
+    t->theirs_ns = base_now_ns();
     wire_get_u64(r, WIRE_F_RTT_NS, &t->ours.rtt_ns);
     wire_get_u64(r, WIRE_F_PEER_RTT_NS, &t->theirs.rtt_ns);
     if (t->state == PEER_TRIAL_EXCHANGING)
@@ -420,14 +421,11 @@ void peer_trial_make_plan(struct peer_trial *t)
     if (t->peer->role != WIRE_ROLE_A || t->state != PEER_TRIAL_EXCHANGING || !t->have_theirs || t->plan_sent_ns)
         return;
     uint64_t now = base_now_ns();
-    if (!t->plannable_ns)
-        t->plannable_ns = now;
     if (peer_hops_busy(&t->peer->hops))
         return;
     t->plan_sent_ns = now;
-    /* What is known of both sides has aged meanwhile. */
-    t->ours.taken_ns += now - t->plannable_ns;
-    t->theirs.taken_ns += now - t->plannable_ns;
+    /* The earlier one's facts have waited for the later one's, and both for the hops. */
+    peer_predict_age(&t->ours, now - t->sampled_ns, &t->theirs, now - t->theirs_ns);
     int len = make_plan(t);
     if (len == 0)
         len = peer_plan_encode(&t->plan, body, sizeof(body));

@@ -54,7 +54,7 @@ static struct peer_facts facts(const char *net, enum nat nat, uint64_t seed)
     static const int filters[NATS] = {
         [RESTRICTED] = PREDICT_FILTERING_AD, [FULL_CONE] = PREDICT_FILTERING_EI, [LAST_ONLY] = PREDICT_FILTERING_LAST};
     struct base_rng rng;
-    struct peer_facts f = {.n_samples = N_SAMPLES, .rtt_ns = 40000000, .taken_ns = 182000000, .open_files = 20000};
+    struct peer_facts f = {.n_samples = N_SAMPLES, .rtt_ns = 40000000, .taken_ns = 222000000, .open_files = 20000};
     char addr[32];
     base_rng_seed(&rng, seed);
     f.samples = calloc(N_SAMPLES, sizeof(*f.samples));

@@ -35,7 +35,7 @@ static union base_ep ep(const char *addr, int port)
 static struct peer_facts facts(const char *addr, enum ports ports, uint64_t seed)
 {
     struct base_rng rng;
-    struct peer_facts f = {.n_samples = N_SAMPLES, .rtt_ns = 40000000, .taken_ns = 82000000, .open_files = 20000};
+    struct peer_facts f = {.n_samples = N_SAMPLES, .rtt_ns = 40000000, .taken_ns = 122000000, .open_files = 20000};
     base_rng_seed(&rng, seed);
     f.samples = calloc(N_SAMPLES, sizeof(*f.samples));
     for (int i = 0; i < N_SAMPLES; i++) {
@@ -436,6 +436,33 @@ static void trials_teach_the_foreign_rate(void **state)
     peer_facts_free(&b);
 }
 
+/* One side took its samples half a second before the other had its own: meanwhile others took ports. */
+static void facts_that_waited_are_older(void **state)
+{
+    (void)state;
+    static const char *const one[] = {"holes", "1", "probes", "1", NULL};
+    uint16_t port[3];
+    for (int i = 0; i < 3; i++) {
+        struct peer_facts a = facts("198.51.100.1", STABLE, 1), b = facts("203.0.113.1", SEQUENTIAL, 2);
+        struct peer_plan p;
+        spread(&b, 30000, 200); /* in 0.1 s */
+        a.taken_ns = b.taken_ns = 100 * BASE_NS_PER_MS;
+        peer_predict_age(&a, i == 0 ? 40 * BASE_NS_PER_MS : 500 * BASE_NS_PER_MS, &b,
+                         i == 2 ? 460 * BASE_NS_PER_MS : 0);
+        assert_int_equal(a.taken_ns, (i == 0 ? 140 : 600) * BASE_NS_PER_MS);
+        assert_int_equal(b.taken_ns, (i == 2 ? 600 : 140) * BASE_NS_PER_MS);
+        assert_int_equal(plan_of(&a, &b, &p, one), 0);
+        assert_int_equal(p.for_a.n, 1);
+        port[i] = base_ep_port(&p.for_a.list[0].ep);
+        peer_plan_free(&p);
+        peer_facts_free(&a);
+        peer_facts_free(&b);
+    }
+    /* Only the age of the one that moves counts: 2,000 a second, 0.46 s longer; the likeliest is less than the mean. */
+    assert_int_equal(port[0], port[1]);
+    assert_in_range(port[2] - port[0], 400, 920);
+}
+
 /* Where both move, it does not matter who is called the opener: what takes long is as likely to miss on either side. */
 static void both_move_alike_whoever_opens(void **state)
 {
@@ -524,6 +551,7 @@ int main(void)
         cmocka_unit_test(behaviour_survives_the_wire),
         cmocka_unit_test(options_keep_their_bounds),
         cmocka_unit_test(trials_teach_the_foreign_rate),
+        cmocka_unit_test(facts_that_waited_are_older),
         cmocka_unit_test(both_move_alike_whoever_opens),
         cmocka_unit_test(one_hole_at_a_time_where_only_the_last_may_answer),
     };

@@ -143,7 +143,7 @@ struct world {
 
 static struct peer_facts facts(const char *const *mapped, size_t n)
 {
-    struct peer_facts f = {.open_files = 20000, .taken_ns = 1000000, .port_lo = 20000, .port_hi = 60000};
+    struct peer_facts f = {.open_files = 20000, .taken_ns = 41000000, .port_lo = 20000, .port_hi = 60000};
     f.samples = calloc(n, sizeof(*f.samples));
     assert_non_null(f.samples);
     for (size_t i = 0; i < n; i++) {
