@@ -303,27 +303,38 @@ refused()
     every_trial_once out 8 6
 }
 
-@test "kill -9: nothing stays behind, the lines are whole, --resume completes exactly the missing trials" {
+# Each time nothing stays behind, whole lines stay as they were, and the next run goes on after them.
+@test "kill -9 at ten random moments, and --resume: no trial lost but those in flight, none twice" {
     needs_root
-    FAKE_DELAY=0.2 "$FAKE_DIR/bench" run c.ini --out out >log 2>&1 3>&- &
-    local pid=$! before
-    until [ "$(wc -l <out/trials.jsonl)" -ge 8 ]; do sleep 0.05; done
-    kill -9 $pid
-    wait $pid || true
-    local i
-    for ((i = 0; i < 100; i++)); do
-        pgrep -f "$FAKE_DIR/" >/dev/null || break
-        sleep 0.05
+    local kill pid before=0 i resume=
+    RANDOM=1
+    for ((kill = 0; kill < 10; kill++)); do
+        # shellcheck disable=SC2086 # none, or one
+        FAKE_DELAY=0.2 "$FAKE_DIR/bench" run c.ini --trials 60 --out out $resume >>log 2>&1 3>&- &
+        pid=$!
+        sleep "0.$((RANDOM % 700 + 200))"
+        kill -9 $pid
+        wait $pid || true
+        for ((i = 0; i < 100; i++)); do
+            pgrep -f "$FAKE_DIR/" >/dev/null || break
+            sleep 0.05
+        done
+        run pgrep -af "$FAKE_DIR/"
+        [ "$status" = 1 ]
+        [ ! -e out/run.json ] || resume=--resume
+        touch out/trials.jsonl
+        [ "$(wc -l <out/trials.jsonl)" -ge "$before" ]
+        head -n "$before" out/trials.jsonl | cmp - <(cat before.jsonl 2>/dev/null)
+        before=$(wc -l <out/trials.jsonl)
+        head -n "$before" out/trials.jsonl >before.jsonl
+        jq -es 'all(.[]; .schema == 1)' before.jsonl >/dev/null
     done
-    run pgrep -af "$FAKE_DIR/"
-    [ "$status" = 1 ]
-    jq -es 'length > 0' out/trials.jsonl >/dev/null
-    before=$(wc -l <out/trials.jsonl)
-    cp out/trials.jsonl before.jsonl
-    run bench run c.ini --out out --resume
+    cat log
+    [ "$before" -gt 20 ] && [ "$before" -lt 480 ]
+    run bench run c.ini --trials 60 --out out --resume
     [ "$status" = 0 ] || { echo "$output"; false; }
-    every_trial_once out 8 6
-    cmp before.jsonl <(head -n "$before" out/trials.jsonl)
+    every_trial_once out 8 60
+    head -n "$before" out/trials.jsonl | cmp - before.jsonl
 }
 
 @test "--resume fills gaps, and cuts off a torn line" {
