@@ -57,8 +57,12 @@ static void judge(struct side *s, const struct peer_facts *f)
     }
     struct predict_behaviour fresh = f->behaviour;
     predict_classify(s->samples, f->n_samples, &fresh);
-    bool learnt = f->behaviour.mapping.value != PREDICT_MAPPING_UNKNOWN;
-    s->behaviour = learnt && f->behaviour.mapping.value == fresh.mapping.value ? f->behaviour : fresh;
+    bool learnt =
+        f->behaviour.mapping.value != PREDICT_MAPPING_UNKNOWN && f->behaviour.mapping.value == fresh.mapping.value;
+    /* A sequence shows itself; who learnt something else of it looked at a bad moment. */
+    bool counts = fresh.ports.value == PREDICT_PORTS_SEQUENTIAL && fresh.ports.confidence >= SURE_ENOUGH &&
+                  f->behaviour.ports.value != PREDICT_PORTS_SEQUENTIAL;
+    s->behaviour = learnt && !counts ? f->behaviour : fresh;
 }
 
 static struct predict_sample *samples_of(const struct peer_facts *f)

@@ -436,6 +436,25 @@ static void trials_teach_the_foreign_rate(void **state)
     peer_facts_free(&b);
 }
 
+/* Discovery took a sequence for a narrow band. */
+static void samples_that_count_rule_over_what_was_learnt(void **state)
+{
+    (void)state;
+    struct peer_facts b = facts("203.0.113.1", SEQUENTIAL, 2), c = facts("203.0.113.1", RANGE, 2);
+    struct predict_behaviour learnt = peer_predict_behaviour(&c);
+    assert_int_equal(learnt.ports.value, PREDICT_PORTS_BAND);
+    learnt.mapping = peer_predict_behaviour(&b).mapping;
+    learnt.syn = (struct predict_belief){PREDICT_SYN_RST, 0.75};
+    b.behaviour = c.behaviour = learnt;
+    struct predict_behaviour used = peer_predict_behaviour(&b);
+    assert_int_equal(used.ports.value, PREDICT_PORTS_SEQUENTIAL);
+    assert_int_equal(used.step, 1);
+    assert_int_equal(used.syn.value, PREDICT_SYN_RST);
+    assert_int_equal(peer_predict_behaviour(&c).ports.value, PREDICT_PORTS_BAND);
+    peer_facts_free(&b);
+    peer_facts_free(&c);
+}
+
 /* One side took its samples half a second before the other had its own: meanwhile others took ports. */
 static void facts_that_waited_are_older(void **state)
 {
@@ -552,6 +571,7 @@ int main(void)
         cmocka_unit_test(options_keep_their_bounds),
         cmocka_unit_test(trials_teach_the_foreign_rate),
         cmocka_unit_test(facts_that_waited_are_older),
+        cmocka_unit_test(samples_that_count_rule_over_what_was_learnt),
         cmocka_unit_test(both_move_alike_whoever_opens),
         cmocka_unit_test(one_hole_at_a_time_where_only_the_last_may_answer),
     };
