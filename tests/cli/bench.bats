@@ -312,6 +312,9 @@ refused()
         # shellcheck disable=SC2086 # none, or one
         FAKE_DELAY=0.2 "$FAKE_DIR/bench" run c.ini --trials 60 --out out $resume >>log 2>&1 3>&- &
         pid=$!
+        # The first one is killed once there is something to resume.
+        until [ -e out/run.json ] && [ -e out/trials.jsonl ]; do sleep 0.02; done
+        resume=--resume
         sleep "0.$((RANDOM % 700 + 200))"
         kill -9 $pid
         wait $pid || true
@@ -321,8 +324,6 @@ refused()
         done
         run pgrep -af "$FAKE_DIR/"
         [ "$status" = 1 ]
-        [ ! -e out/run.json ] || resume=--resume
-        touch out/trials.jsonl
         [ "$(wc -l <out/trials.jsonl)" -ge "$before" ]
         head -n "$before" out/trials.jsonl | cmp - <(cat before.jsonl 2>/dev/null)
         before=$(wc -l <out/trials.jsonl)
